@@ -1,0 +1,35 @@
+"""Fixtures every test sees: reset seeds and configuration, and what the machine has."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn
+import torch
+
+SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _clean_slate():
+    """Give each test the same global seeds and scikit-learn's default configuration."""
+    np.random.seed(0)
+    torch.manual_seed(0)
+    with sklearn.config_context():
+        yield
+
+
+@pytest.fixture
+def shared_data():
+    """Folder of the real data sets; tests that need it are skipped where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"needs the folder of real data sets, {SHARED_DATA.name}/")
+    return SHARED_DATA
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """Every device of this machine that skal is expected to run on."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("torch finds no CUDA device")
+    return request.param
