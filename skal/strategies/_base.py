@@ -1,0 +1,370 @@
+"""The base of every query strategy: a representation of rows, and a selector that picks some."""
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    MetaEstimatorMixin,
+    TransformerMixin,
+    clone,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted
+
+from skal.neural_network import NetView, has_net, predictor_inputs
+from skal.selection import TopK
+from skal.strategies._inputs import fit_preprocessing
+from skal.utils._compat import HasMethods, _fit_context
+from skal.utils._random import child_seed, draw_seed, set_random_states
+from skal.utils._rows import Rows, as_rows
+from skal.utils._tables import n_rows, take_rows
+from skal.utils._tags import QueryStrategyTags, extend_tags
+from skal.utils.validation import check_n_instances, validate_rows
+
+_TASK_NAMES = {"classifier": "classification", "regressor": "regression"}
+
+
+class QueryStrategy(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
+):
+    """Base class of query strategies.
+
+    A strategy turns rows into a representation (scores or embeddings), each row on its own
+    (`transform`), and a batch selector turns the representation of a pool into the positions of
+    the rows to label next (`query`). Inside an :class:`~skal.ActiveLearner` it reads the learner's
+    fitted estimator; alone, it is a transformer around an estimator of its own.
+
+    A subclass writes one method, `_represent`, and says in two class attributes what it needs and
+    who selects by default.
+
+    Parameters
+    ----------
+    estimator : estimator or None, default=None
+        What the strategy reads. None means the estimator of the learner it is plugged into. An
+        unfitted estimator is cloned and fitted in `fit`; a ``FrozenEstimator`` is used as it is.
+
+    selector : BatchSelector or None, default=None
+        Picks the batch from the representation. None is the default of the strategy.
+
+    device : str or None, default=None
+        Where the numerics run ("cpu", "cuda:1"). None is the device of the net, or the CPU where
+        the estimator holds no net.
+
+    random_state : int, RandomState or None, default=None
+        Seeds ties and draws. Resolved once, in `fit`: asking twice gives the same rows.
+
+    Attributes
+    ----------
+    estimator_ : estimator or None
+        The fitted estimator that is read. None before any label is known.
+
+    n_features_in_ : int
+        Number of columns seen in `fit`. Defined for rows that have columns.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names. Defined for frames whose column names are all strings.
+
+    See Also
+    --------
+    skal.ActiveLearner : Plugs a strategy into an estimator.
+
+    Notes
+    -----
+    `_represent(X)` returns one of
+
+    - a 1-D float64 array or tensor of shape (n_samples,): a score per row, larger asked first;
+    - a :class:`~skal.utils._rows.Rows` (dense or factored), a 2-D array or a 2-D tensor: an
+      embedding per row.
+
+    It must treat every row on its own: the representation of a row never depends on the others.
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit"]), None],
+        "selector": [HasMethods(["select"]), None],
+        "device": [str, None],
+        "random_state": ["random_state"],
+    }
+
+    # What a subclass says of itself.
+    _query_tags = QueryStrategyTags()
+    _default_selector = TopK()
+
+    def __init__(self, estimator=None, *, selector=None, device=None, random_state=None):
+        self.estimator = estimator
+        self.selector = selector
+        self.device = device
+        self.random_state = random_state
+
+    def _represent(self, X):
+        """Return the scores (n_samples,) or embeddings (n_samples, d) of the rows of `X`."""
+        raise NotImplementedError(f"{type(self).__name__} must define _represent(X).")
+
+    def _prepare(self, estimator):
+        """Return `estimator`, unfitted, with what must be recorded while it trains added to it."""
+        return estimator
+
+    # ------------------------------------------------------------------ public methods
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None):
+        """Bind the strategy to its estimator and to the labelled rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_labeled, n_features)
+            The labelled rows.
+
+        y : array-like of shape (n_labeled,) or (n_labeled, n_outputs), default=None
+            Their labels; used only where `estimator` is not fitted yet.
+
+        Returns
+        -------
+        self : QueryStrategy
+            The fitted strategy.
+
+        Raises
+        ------
+        ValueError
+            If the strategy needs an estimator and has none, or does not serve its task.
+        """
+        X = validate_rows(self, X, reset=True)
+        self.estimator_ = self._fit_estimator(X, y)
+        self._preprocessor = None
+        self._check_task(self.estimator_)
+        self._seed = draw_seed(self.random_state)
+        self._fit_representation(X, y)
+        return self
+
+    def transform(self, X):
+        """Represent rows, each on its own.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows with the columns seen in `fit`.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components), dtype float32
+            A score (one column) or an embedding per row: what the selector works on.
+        """
+        check_is_fitted(self)
+        return self._transform(X)
+
+    def query(self, X, n_instances=1, *, return_scores=False):
+        """Choose the rows of a pool to label next.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_pool, n_features)
+            The pool.
+
+        n_instances : int, default=1
+            How many rows to choose, at most `n_pool`.
+
+        return_scores : bool, default=False
+            Whether to return the value each row had before the first was chosen, too.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_instances,), dtype int64
+            Distinct positions in `X`, in order of choice.
+
+        scores : ndarray of shape (n_pool,), dtype float64
+            What the selector saw in each row, larger first: the score, or for selectors of diverse
+            rows the distance to the nearest centre. Only with ``return_scores=True``.
+
+        Raises
+        ------
+        ValueError
+            If `n_instances` is not between 1 and `n_pool`, or the model answers NaN or infinity.
+        """
+        check_is_fitted(self)
+        X = validate_rows(self, X, reset=False)
+        n_instances = check_n_instances(n_instances, n_rows(X), "X_pool")
+        rows, scores = self._representation(X)
+        selector = clone(self._default_selector if self.selector is None else self.selector)
+        set_random_states(selector, child_seed(self._seed, 1))
+        return selector.select(
+            rows,
+            n_instances,
+            Z_labeled=self._rows_labeled,
+            scores=scores,
+            return_scores=return_scores,
+        )
+
+    # ------------------------------------------------------------------ binding
+
+    def _fit_estimator(self, X, y):
+        """Return the fitted estimator to read: the frozen one, or a fitted clone, or None."""
+        if self.estimator is None:
+            if self._tags.requires_fitted_estimator:
+                raise ValueError(
+                    f"{type(self).__name__}.estimator is None: pass an estimator, or use it inside "
+                    "an ActiveLearner, which supplies its own."
+                )
+            return None
+        if isinstance(self.estimator, FrozenEstimator):
+            check_is_fitted(self.estimator.estimator)
+            return self.estimator.estimator
+        estimator = self._prepare(clone(self.estimator))
+        set_random_states(estimator, draw_seed(self.random_state), only_missing=True)
+        return estimator.fit(X, y)
+
+    def _fit_cold(self, X_pool, estimator):
+        """Bind the strategy before any label is known, for one query over `X_pool`.
+
+        The preprocessing in front of the predictor of `estimator` is fitted on the pool itself.
+        """
+        self._validate_params()
+        validate_rows(self, X_pool, reset=True)
+        self.estimator_ = None
+        self._preprocessor = fit_preprocessing(estimator, X_pool)
+        self._check_task(estimator)
+        self._seed = draw_seed(self.random_state)
+        self._rows_labeled = None
+        return self
+
+    def _fit_representation(self, X, y):
+        """Learn the width of the representation, and represent the labelled rows if they count."""
+        if self._tags.conditioned_on_labeled:
+            self._rows_labeled = self._representation(X)[0]
+            self._n_features_out = self._rows_labeled.shape[1]
+        else:
+            self._rows_labeled = None
+            self._n_features_out = self._representation(take_rows(X, [0]))[0].shape[1]
+
+    def _check_task(self, estimator):
+        """Raise ValueError unless the strategy serves what `estimator` predicts."""
+        if estimator is None:
+            return
+        task = get_tags(estimator).estimator_type
+        if task in _TASK_NAMES and task not in self._tags.tasks:
+            served = " and ".join(_TASK_NAMES[name] for name in self._tags.tasks)
+            raise ValueError(
+                f"{type(self).__name__} serves {served}. Got {type(estimator).__name__}, which is "
+                f"a {task}, instead. For {_TASK_NAMES[task]}, use for instance "
+                f"{'CoreSet or QueryByCommittee' if task == 'regressor' else 'MarginSampling'}."
+            )
+
+    # ------------------------------------------------------------------ what _represent may use
+
+    def _net_view(self):
+        """See through to the fitted net, or say in one sentence what would work."""
+        return NetView(self.estimator_, device=self.device, needed_by=type(self).__name__)
+
+    def _probabilities(self, X):
+        """Class probabilities of the rows of `X`: float64 tensor (n_samples, n_classes).
+
+        From the logits where the estimator is a net, which keeps saturated rows apart; from
+        `predict_proba` otherwise.
+        """
+        if has_net(self.estimator_):
+            return self._net_view().log_probabilities(X).exp()
+        predict_proba = getattr(self.estimator_, "predict_proba", None)
+        if predict_proba is None:
+            raise ValueError(
+                f"{type(self).__name__} needs class probabilities, and "
+                f"{type(self.estimator_).__name__} has no predict_proba. Use a classifier that "
+                "has it, or wrap this one in sklearn.calibration.CalibratedClassifierCV."
+            )
+        return _check_probabilities(predict_proba(X), type(self).__name__).to(self._torch_device())
+
+    def _inputs(self, X):
+        """What the predictor at the end of the estimator sees: Rows (n_samples, d)."""
+        if self.estimator_ is not None:
+            X = predictor_inputs(self.estimator_, X)
+        elif self._preprocessor is not None:
+            X = self._preprocessor.transform(X)
+        return _numeric_rows(X, self._torch_device(), type(self).__name__)
+
+    def _torch_device(self):
+        return torch.device(self.device or "cpu")
+
+    # ------------------------------------------------------------------ plumbing
+
+    def _representation(self, X):
+        """Return `_represent(X)` as embeddings (Rows) and scores (ndarray or None), checked."""
+        Z = self._represent(X)
+        if getattr(Z, "ndim", 2) == 1:
+            scores = np.asarray(Z.cpu() if isinstance(Z, torch.Tensor) else Z, dtype=np.float64)
+            _check_finite_scores(scores, type(self).__name__)
+            return as_rows(scores[:, None]), scores
+        return as_rows(Z), None
+
+    def _transform(self, X):
+        X = validate_rows(self, X, reset=False)
+        rows, _ = self._representation(X)
+        return rows.dense().to("cpu", torch.float32).numpy()
+
+    @property
+    def _tags(self):
+        """The strategy's own tags; a subclass may let its parameters decide."""
+        return self._query_tags
+
+    def __sklearn_tags__(self):
+        tags = extend_tags(super().__sklearn_tags__())
+        tags.query_strategy_tags = self._tags
+        tags.transformer_tags.preserves_dtype = []
+        if self.estimator is not None:
+            inner = get_tags(self.estimator)
+            tags.input_tags = inner.input_tags
+            tags.target_tags = inner.target_tags
+            tags.non_deterministic = inner.non_deterministic
+            tags.classifier_tags = inner.classifier_tags
+            tags.regressor_tags = inner.regressor_tags
+            tags.target_tags.required = not isinstance(self.estimator, FrozenEstimator)
+        return tags
+
+
+def _check_probabilities(probabilities, owner):
+    """Return class probabilities as a float64 tensor, or say what is wrong with them."""
+    if isinstance(probabilities, list):
+        raise ValueError(
+            f"{owner} serves one output. Got the probabilities of {len(probabilities)} outputs "
+            "instead. Use one learner per output."
+        )
+    P = torch.as_tensor(np.asarray(probabilities, dtype=np.float64))
+    if P.ndim != 2 or P.shape[1] < 2:
+        raise ValueError(
+            f"{owner} needs at least two classes. Got probabilities of shape "
+            f"{tuple(P.shape)} instead."
+        )
+    # Negated so that NaN counts as bad too.
+    bad = ~((P >= 0).all(1) & ((P.sum(1) - 1).abs() <= 1e-3))
+    if bad.any():
+        rows = torch.nonzero(bad).ravel()
+        raise ValueError(
+            f"{owner} needs probabilities that are not negative and sum to 1 in every row. "
+            f"{len(rows)} of {len(P)} rows are not so (first: {rows[:5].tolist()})."
+        )
+    return P
+
+
+def _check_finite_scores(scores, owner):
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        raise ValueError(
+            f"{owner} got NaN or infinity for {len(bad)} of {len(scores)} rows (first: "
+            f"{bad[:5].tolist()}). Check the model's outputs: a diverged training gives these."
+        )
+
+
+def _numeric_rows(X, device, owner):
+    """Return inputs of any container as Rows of floats, or say that they are not numbers."""
+    if hasattr(X, "toarray"):
+        X = X.toarray()
+    try:
+        Z = np.asarray(X.detach().cpu() if isinstance(X, torch.Tensor) else X)
+        Z = Z if Z.dtype in (np.float32, np.float64) else Z.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{owner} measures distances between the inputs of the predictor, which must be "
+            "numbers. Put the encoding of text and categories into the estimator "
+            "(make_pipeline(preprocessing, predictor)), where the strategy finds it."
+        ) from error
+    Z = Z.reshape(len(Z), -1)
+    return Rows(torch.as_tensor(Z, device=device))

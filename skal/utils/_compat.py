@@ -1,0 +1,29 @@
+"""Every name that skal imports from a private module of scikit-learn, in one place.
+
+A new scikit-learn release that moves one of them breaks this module alone.
+"""
+
+from sklearn.base import _fit_context
+from sklearn.utils import _safe_indexing
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Hidden,
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+    validate_parameter_constraints,
+)
+from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled
+
+__all__ = [
+    "HasMethods",
+    "Hidden",
+    "Interval",
+    "InvalidParameterError",
+    "StrOptions",
+    "_fit_context",
+    "_raise_for_params",
+    "_routing_enabled",
+    "_safe_indexing",
+    "validate_parameter_constraints",
+]

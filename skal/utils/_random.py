@@ -1,0 +1,60 @@
+"""Random numbers that depend on a seed and a place, never on what was drawn before."""
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+
+def draw_seed(random_state):
+    """Draw one 31-bit integer seed from `random_state` (None, int or ``RandomState``)."""
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def child_seed(*entropy):
+    """Return the 31-bit seed that belongs to a tuple of non-negative integers.
+
+    The same tuple always gives the same seed; tuples that differ anywhere give seeds that are
+    independent for all practical purposes (NumPy's ``SeedSequence``).
+    """
+    state = np.random.SeedSequence([int(part) for part in entropy]).generate_state(1)
+    return int(state[0] >> 1)
+
+
+def set_random_states(estimator, seed, *, only_missing=False):
+    """Give every `random_state` parameter of `estimator`, nested ones too, its own seed.
+
+    A seed the user chose is mixed with `seed`, so that a fixed integer still draws afresh when
+    `seed` changes. Estimators inside a ``FrozenEstimator`` are left alone, as are those of skorch
+    nets whose parameters do not include one.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Changed in place: pass a clone.
+
+    seed : int
+        Where the seeds are derived from.
+
+    only_missing : bool, default=False
+        Whether to leave alone the parameters that are not None.
+    """
+    values = estimator.get_params(deep=True)
+    seeds = {}
+    for position, name in enumerate(sorted(values)):
+        if name != "random_state" and not name.endswith("__random_state"):
+            continue
+        own = values[name]
+        if own is None:
+            seeds[name] = child_seed(seed, position)
+        elif not only_missing:
+            seeds[name] = child_seed(seed, position, 1, _as_integer(own))
+    if seeds:
+        estimator.set_params(**seeds)
+
+
+def _as_integer(random_state):
+    """An integer that stands for a user's `random_state`, without advancing it."""
+    if isinstance(random_state, np.random.RandomState):
+        copy = np.random.RandomState()
+        copy.set_state(random_state.get_state())
+        return copy.randint(np.iinfo(np.int32).max)
+    return int(random_state)

@@ -1,0 +1,75 @@
+"""What skal's estimators say about themselves, beyond scikit-learn's own tags."""
+
+from dataclasses import dataclass, field, fields
+
+from sklearn.utils import Tags, get_tags
+
+from skal.utils._unwrap import final_step
+
+NEEDS = (
+    "probabilities",
+    "predictions",
+    "features",
+    "gradients",
+    "stochastic_passes",
+    "weights_history",
+    "committee",
+)
+
+
+@dataclass(slots=True)
+class QueryStrategyTags:
+    """What a query strategy needs of its estimator, and which tasks it serves.
+
+    Parameters
+    ----------
+    needs : tuple of str, default=()
+        Any of "probabilities", "predictions", "features", "gradients", "stochastic_passes",
+        "weights_history" and "committee".
+
+    tasks : tuple of str, default=("classifier", "regressor")
+        The estimator types the strategy serves.
+
+    requires_fitted_estimator : bool, default=True
+        False for strategies that can answer before any label is known (cold start): at random,
+        or from the inputs alone.
+
+    conditioned_on_labeled : bool, default=False
+        Whether the rows labelled so far change the answer other than through the model.
+
+    deterministic : bool, default=False
+        Whether the answer is free of chance when no two rows tie.
+    """
+
+    needs: tuple = ()
+    tasks: tuple = ("classifier", "regressor")
+    requires_fitted_estimator: bool = True
+    conditioned_on_labeled: bool = False
+    deterministic: bool = False
+
+
+@dataclass(slots=True)
+class SkalTags(Tags):
+    """scikit-learn's tags with what skal adds.
+
+    Parameters
+    ----------
+    accepts_unlabeled : bool, default=False
+        Whether ``fit`` accepts a partly labelled `y` and makes use of the unlabelled rows.
+
+    query_strategy_tags : QueryStrategyTags or None, default=None
+        Set by query strategies only.
+    """
+
+    accepts_unlabeled: bool = False
+    query_strategy_tags: QueryStrategyTags | None = field(default=None)
+
+
+def extend_tags(tags):
+    """Return `tags` (a scikit-learn ``Tags``) as a :class:`SkalTags`."""
+    return SkalTags(**{f.name: getattr(tags, f.name) for f in fields(tags)})
+
+
+def accepts_unlabeled(estimator):
+    """Whether the last step of `estimator` learns from unlabelled rows too."""
+    return bool(getattr(get_tags(final_step(estimator)), "accepts_unlabeled", False))
