@@ -1,1 +1,17 @@
+"""Query strategies: which rows of a pool to label next."""
 
+from skal.strategies._base import QueryStrategy
+from skal.strategies._committee import QueryByCommittee
+from skal.strategies._coreset import CoreSet
+from skal.strategies._random import RandomSampling
+from skal.strategies._uncertainty import EntropySampling, LeastConfidence, MarginSampling
+
+__all__ = [
+    "CoreSet",
+    "EntropySampling",
+    "LeastConfidence",
+    "MarginSampling",
+    "QueryByCommittee",
+    "QueryStrategy",
+    "RandomSampling",
+]

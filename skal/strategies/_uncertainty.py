@@ -12,7 +12,23 @@ import torch
 from skal.strategies._base import QueryStrategy
 from skal.utils._tags import QueryStrategyTags
 
-_PARAMETERS = """Parameters
+class _UncertaintySampling(QueryStrategy):
+    """A score per row of class probabilities."""
+
+    _query_tags = QueryStrategyTags(
+        needs=("probabilities",), tasks=("classifier",), deterministic=True
+    )
+
+    def _represent(self, X):
+        return self._score(self._probabilities(X))
+
+
+class LeastConfidence(_UncertaintySampling):
+    r"""Query the rows whose most likely class is least likely.
+
+    The score of a row is :math:`1 - \max_c p_c`, in :math:`[0, 1 - 1/C]` for C classes.
+
+    Parameters
     ----------
     estimator : classifier or None, default=None
         A classifier with `predict_proba`, or a torch net. None means the estimator of the learner
@@ -37,26 +53,7 @@ _PARAMETERS = """Parameters
         Number of columns seen in `fit`.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Their names. Defined for frames whose column names are all strings."""
-
-
-class _UncertaintySampling(QueryStrategy):
-    """A score per row of class probabilities."""
-
-    _query_tags = QueryStrategyTags(
-        needs=("probabilities",), tasks=("classifier",), deterministic=True
-    )
-
-    def _represent(self, X):
-        return self._score(self._probabilities(X))
-
-
-class LeastConfidence(_UncertaintySampling):
-    __doc__ = f"""Query the rows whose most likely class is least likely.
-
-    The score of a row is :math:`1 - \\max_c p_c`, in :math:`[0, 1 - 1/C]` for C classes.
-
-    {_PARAMETERS}
+        Their names. Defined for frames whose column names are all strings.
 
     See Also
     --------
@@ -86,16 +83,42 @@ class LeastConfidence(_UncertaintySampling):
     """
 
     def _score(self, P):
-        return P.sum(1) - P.max(1).values if P.shape[1] > 2 else P.min(1).values
+        # The sum of the other classes: 1 - max would cancel in rows the model is sure of.
+        return P.scatter(1, P.argmax(1, keepdim=True), 0.0).sum(1)
 
 
 class MarginSampling(_UncertaintySampling):
-    __doc__ = f"""Query the rows whose two most likely classes are closest.
+    """Query the rows whose two most likely classes are closest.
 
-    The score of a row is :math:`-(p_{{(1)}} - p_{{(2)}})`, in :math:`[-1, 0]`, of the two largest
+    The score of a row is :math:`-(p_{(1)} - p_{(2)})`, in :math:`[-1, 0]`, of the two largest
     probabilities.
 
-    {_PARAMETERS}
+    Parameters
+    ----------
+    estimator : classifier or None, default=None
+        A classifier with `predict_proba`, or a torch net. None means the estimator of the learner
+        the strategy is plugged into.
+
+    selector : BatchSelector or None, default=None
+        Picks the batch from the scores. None is :class:`~skal.selection.TopK`: the largest scores,
+        ties broken at random.
+
+    device : str or None, default=None
+        Where a net is evaluated ("cpu", "cuda:1"). None is the device of the net.
+
+    random_state : int, RandomState or None, default=None
+        Seeds the breaking of ties.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The fitted classifier that is read.
+
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names. Defined for frames whose column names are all strings.
 
     See Also
     --------
@@ -130,12 +153,37 @@ class MarginSampling(_UncertaintySampling):
 
 
 class EntropySampling(_UncertaintySampling):
-    __doc__ = f"""Query the rows whose predicted distribution over the classes has most entropy.
+    r"""Query the rows whose predicted distribution over the classes has most entropy.
 
-    The score of a row is :math:`-\\sum_c p_c \\ln p_c` in nats, in :math:`[0, \\ln C]` for C
-    classes, with :math:`0 \\ln 0 = 0`.
+    The score of a row is :math:`-\sum_c p_c \ln p_c` in nats, in :math:`[0, \ln C]` for C
+    classes, with :math:`0 \ln 0 = 0`.
 
-    {_PARAMETERS}
+    Parameters
+    ----------
+    estimator : classifier or None, default=None
+        A classifier with `predict_proba`, or a torch net. None means the estimator of the learner
+        the strategy is plugged into.
+
+    selector : BatchSelector or None, default=None
+        Picks the batch from the scores. None is :class:`~skal.selection.TopK`: the largest scores,
+        ties broken at random.
+
+    device : str or None, default=None
+        Where a net is evaluated ("cpu", "cuda:1"). None is the device of the net.
+
+    random_state : int, RandomState or None, default=None
+        Seeds the breaking of ties.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The fitted classifier that is read.
+
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names. Defined for frames whose column names are all strings.
 
     See Also
     --------

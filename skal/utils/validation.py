@@ -251,3 +251,12 @@ def append_target(labels, new):
                 f"Got {bottom.dtype} instead."
             )
     return np.concatenate([top, bottom])
+
+
+def missing_target(labels, n_missing):
+    """Return `labels` followed by `n_missing` missing labels, marked as their dtype allows."""
+    if labels.dtype.kind in "biuf":
+        labels, mark = labels.astype(np.float64), np.nan
+    else:
+        labels, mark = labels.astype(object), None
+    return np.concatenate([labels, np.full((n_missing, *labels.shape[1:]), mark, labels.dtype)])

@@ -1,0 +1,660 @@
+"""The active learner: an estimator that learns from labelled rows and says which to label next."""
+
+from copy import deepcopy
+
+import numpy as np
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Bunch, get_tags
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from skal._training import check_warm_start, enable_warm_start, train
+from skal.strategies import QueryStrategy, RandomSampling
+from skal.utils._compat import HasMethods, _fit_context, _raise_for_params, _routing_enabled
+from skal.utils._random import child_seed, draw_seed, set_random_states
+from skal.utils._tables import concat_rows, n_rows, take_rows
+from skal.utils._tags import accepts_unlabeled
+from skal.utils.validation import (
+    append_target,
+    check_n_instances,
+    check_same_length,
+    is_labeled,
+    labeled_target,
+    missing_target,
+    target_values,
+    validate_rows,
+)
+
+# Places in the tree of seeds: what a number is drawn for.
+_TRAIN, _QUERY = 0, 1
+
+
+def _estimator_has(method):
+    """Whether the fitted estimator, or else the one given, has `method`."""
+
+    def check(self):
+        getattr(getattr(self, "estimator_", self.estimator), method)
+        return True
+
+    return check
+
+
+class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
+    """An estimator with a query strategy: learns from labelled rows, asks for the next ones.
+
+    The loop is `fit` on the first labelled rows, then again and again `query` a pool for the rows
+    whose labels would help most, and `teach` them. Between rounds the learner predicts like the
+    estimator it holds, and it is a classifier or a regressor as that one is, so it goes into
+    ``cross_validate``, ``GridSearchCV`` and the other tools of scikit-learn.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any scikit-learn classifier or regressor: pipelines, ``TransformedTargetRegressor``,
+        searches, the nets of :mod:`skal.neural_network`, plain skorch nets. It is cloned, never
+        changed.
+
+    query_strategy : QueryStrategy or None, default=None
+        Chooses the rows. Its own `estimator` is left at None: it reads the learner's. None is
+        :class:`~skal.strategies.RandomSampling`.
+
+    warm_start : bool, default=False
+        Whether `teach` goes on from the present weights instead of training afresh. The predictor
+        must have a `warm_start` of its own. Rounds trained afresh are easier to compare.
+
+    random_state : int, RandomState or None, default=None
+        Seeds training and queries. Every `random_state` inside that is None gets a seed of its
+        own, and torch is seeded while the estimator trains.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted estimator.
+
+    query_strategy_ : QueryStrategy
+        The strategy in use: a clone of `query_strategy`, or random sampling.
+
+    X_labeled_ : array-like of shape (n_labeled, n_features)
+        The labelled rows, in the kind of container given to `fit`.
+
+    y_labeled_ : array-like of shape (n_labeled,) or (n_labeled, n_outputs)
+        Their labels.
+
+    n_labeled_ : int
+        How many there are.
+
+    n_rounds_ : int
+        How many times `teach` has added labels since `fit`.
+
+    classes_ : ndarray of shape (n_classes,)
+        The classes, where the estimator has them.
+
+    n_features_in_ : int
+        Number of columns seen in `fit`. Defined for rows that have columns.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names. Defined for frames whose column names are all strings.
+
+    See Also
+    --------
+    skal.model_selection.BudgetedActiveLearner : Spends a whole budget of labels in `fit`.
+    skal.model_selection.compare_strategies : Compares strategies on labelled data.
+
+    Notes
+    -----
+    `query` is a pure question. Its random numbers come from `random_state` and the number of
+    rounds, so that asking again before `teach` gives the same rows, and the next round draws
+    afresh. `teach` checks everything before it changes anything, then keeps the labels, then
+    trains: if the training fails or is interrupted, the labels stay, the previous model stays in
+    use, and `refit` trains again.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skal import ActiveLearner
+    >>> from skal.strategies import MarginSampling
+    >>> X, y = load_digits(return_X_y=True)
+    >>> learner = ActiveLearner(LogisticRegression(max_iter=2000), MarginSampling(), random_state=0)
+    >>> learner = learner.fit(X[:50], y[:50])
+    >>> rows = learner.query(X[50:], n_instances=10)
+    >>> learner.teach(X[50:][rows], y[50:][rows]).n_labeled_
+    60
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "query_strategy": [HasMethods(["fit", "query"]), None],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(self, estimator, query_strategy=None, *, warm_start=False, random_state=None):
+        self.estimator = estimator
+        self.query_strategy = query_strategy
+        self.warm_start = warm_start
+        self.random_state = random_state
+
+    # ------------------------------------------------------------------ learning
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, **fit_params):
+        """Forget everything and learn from the labelled rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows: array of any number of dimensions, sparse matrix, pandas or polars frame, list
+            of texts, or dict of arrays, as the estimator takes it.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their labels. NaN in a float `y`, None or NaN in an object `y` mark unlabelled rows,
+            which `query` without a pool asks about.
+
+        **fit_params : dict
+            Passed to the estimator through metadata routing; per-row values are cut to the
+            labelled rows.
+
+        Returns
+        -------
+        self : ActiveLearner
+            The fitted learner.
+
+        Raises
+        ------
+        ValueError
+            If no row has a label, or `warm_start` cannot work with the estimator.
+        """
+        _raise_for_params(fit_params, self, "fit")
+        if y is None:
+            # The wording scikit-learn's own checks look for.
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        if self.warm_start:
+            check_warm_start(self.estimator)
+        X = validate_rows(self, X, reset=True)
+        check_same_length(X, y)
+        labeled = is_labeled(y)
+        if not labeled.any():
+            raise ValueError(
+                f"y has no labelled row (all {len(labeled)} values are NaN or None). Label at "
+                "least one row before fit; query(X_pool) before fit chooses the first ones."
+            )
+        state = {
+            "_root_seed": draw_seed(self.random_state),
+            "n_rounds_": 0,
+            "query_strategy_": (
+                RandomSampling() if self.query_strategy is None else clone(self.query_strategy)
+            ),
+            "X_labeled_": X if labeled.all() else take_rows(X, labeled),
+            "y_labeled_": _as_target(labeled_target(y, labeled)),
+            "n_labeled_": int(labeled.sum()),
+            # The rows of this fit, and which of them need not be asked about any more.
+            "_X_given": None if labeled.all() else X,
+            "_answered": labeled,
+            "_fit_params": _take_params(fit_params, labeled),
+        }
+        estimator = self._train(state, None)
+        for name in ("_refused_rows", "_cold_seed"):
+            vars(self).pop(name, None)
+        self._commit(state, estimator)
+        return self
+
+    def teach(self, X, y, *, rows=None, **fit_params):
+        """Add labelled rows and train again.
+
+        Everything is checked first: a bad call changes nothing. Then the labels are kept, and
+        then the estimator is trained. If that fails or is interrupted, the labels stay, the
+        previous model stays in use, and `refit` trains again.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_new, n_features) or None
+            The newly labelled rows, in the kind of container given to `fit`. May be None where
+            `rows` is given.
+
+        y : array-like of shape (n_new,) or (n_new, n_outputs)
+            Their labels. A missing label (NaN, None) says that the annotator refused the row: it
+            is not learnt from and, where `rows` is given, not asked again.
+
+        rows : array-like of shape (n_new,), default=None
+            Which rows of the last `fit` these are: the answer of ``query()`` without a pool. They
+            are not asked again.
+
+        **fit_params : dict
+            Passed to the estimator, as in `fit`. Per-row values given to `fit` must be given here
+            too, for the new rows.
+
+        Returns
+        -------
+        self : ActiveLearner
+            The learner, trained on all labels so far. A learner that was never fitted is fitted.
+
+        Raises
+        ------
+        ValueError
+            If rows, columns and labels do not fit together, or no new label is given.
+        """
+        if not self.__sklearn_is_fitted__() and rows is None:
+            return self.fit(X, y, **fit_params)
+        check_is_fitted(self)
+        _raise_for_params(fit_params, self, "fit")
+        rows = self._check_rows(rows)
+        if X is None:
+            if rows is None:
+                raise ValueError("teach needs X, or the positions 'rows' of the last fit's rows.")
+            X = take_rows(self._X_given, rows)
+        else:
+            X = validate_rows(self, X, reset=False)
+        if y is None:
+            raise ValueError("teach requires y to be passed, but the target y is None.")
+        check_same_length(X, y)
+        if rows is not None:
+            check_same_length(rows, y)
+        state = self._state_with(X, y, rows, fit_params)
+        if state["n_labeled_"] == self.n_labeled_:
+            if rows is None:
+                raise ValueError(f"y has no label (all {n_rows(y)} values are NaN or None).")
+            vars(self).update(state)
+            return self
+        vars(self).update(state)
+        return self.refit()
+
+    def refit(self):
+        """Train on all labels so far, as `teach` does after adding some.
+
+        Use it after a training that failed or was interrupted. The same round trains from the
+        same seed, so a training that succeeded gives the same model again (with
+        ``warm_start=True`` it goes on from the present weights).
+
+        Returns
+        -------
+        self : ActiveLearner
+            The learner with a newly trained `estimator_`.
+        """
+        check_is_fitted(self)
+        state = vars(self)
+        try:
+            estimator = self._train(state, self.estimator_ if self.warm_start else None)
+        except BaseException as error:
+            error.add_note(
+                f"All {self.n_labeled_} labels are kept and the previous model stays in use. "
+                "Call refit() to train again."
+            )
+            raise
+        self._commit({}, estimator)
+        return self
+
+    # ------------------------------------------------------------------ asking
+
+    def query(self, X_pool=None, n_instances=1, *, return_scores=False):
+        """Choose the rows to label next.
+
+        Asking changes nothing, and asking again before `teach` gives the same rows.
+
+        Parameters
+        ----------
+        X_pool : array-like of shape (n_pool, n_features) or None, default=None
+            The rows to choose from. None means the rows of the last `fit` that have no label yet,
+            and the answer holds positions in the X of that `fit`:
+            ``y[rows] = labels; learner.fit(X, y)`` is then a whole round, and so is
+            ``learner.teach(None, labels, rows=rows)``.
+
+        n_instances : int, default=1
+            How many rows to choose, at most as many as there are.
+
+        return_scores : bool, default=False
+            Whether to return what the selector saw in each row, too.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_instances,), dtype int64
+            Distinct positions in `X_pool`, in order of choice.
+
+        scores : ndarray of shape (n_pool,), dtype float64
+            The value of each row before the first was chosen, larger first; NaN for rows that
+            could not be chosen. Only with ``return_scores=True``.
+
+        Raises
+        ------
+        NotFittedError
+            If the learner has seen no label yet and the strategy needs a fitted estimator.
+        ValueError
+            If `n_instances` is not between 1 and the number of rows, or the pool has other columns
+            than the training data.
+        """
+        if X_pool is not None:
+            X_pool = validate_rows(self, X_pool, reset=False)
+            n_instances = check_n_instances(n_instances, n_rows(X_pool))
+            strategy = self._bound_strategy(X_pool)
+            return strategy.query(X_pool, n_instances, **_if_set(return_scores=return_scores))
+
+        check_is_fitted(self)
+        if self._X_given is None:
+            raise ValueError(
+                "query() without X_pool asks about the unlabelled rows of the last fit, and every "
+                "row of it had a label. Pass X_pool, or fit with a partly labelled y (NaN or None "
+                "where the label is missing)."
+            )
+        candidates = np.flatnonzero(~self._answered)
+        name = "the unlabelled rows of the last fit"
+        n_instances = check_n_instances(n_instances, len(candidates), name)
+        pool = take_rows(self._X_given, candidates)
+        answer = self._bound_strategy(pool).query(
+            pool, n_instances, **_if_set(return_scores=return_scores)
+        )
+        if not return_scores:
+            return candidates[answer]
+        scores = np.full(len(self._answered), np.nan)
+        scores[candidates] = answer[1]
+        return candidates[answer[0]], scores
+
+    def _bound_strategy(self, pool):
+        """Return a fitted copy of the strategy that reads this learner's estimator."""
+        fitted = self.__sklearn_is_fitted__()
+        if fitted:
+            strategy = clone(self.query_strategy_)
+            seed = child_seed(self._root_seed, _QUERY, self.n_rounds_)
+        else:
+            self._validate_params()
+            strategy = self.query_strategy
+            strategy = RandomSampling() if strategy is None else clone(strategy)
+            if self.random_state is None:
+                # Kept, so that asking twice gives the same rows here too.
+                self._cold_seed = getattr(self, "_cold_seed", None) or draw_seed(None)
+            seed = child_seed(self._cold_seed if self.random_state is None else _peek_seed(self))
+        set_random_states(strategy, seed)
+        if not fitted:
+            return self._cold_strategy(strategy, pool)
+        _bind(strategy, FrozenEstimator(self.estimator_))
+        return strategy.fit(self.X_labeled_, self.y_labeled_)
+
+    def _cold_strategy(self, strategy, pool):
+        """Return the strategy bound to the pool alone, if it can do without a fitted model."""
+        tags = getattr(get_tags(strategy), "query_strategy_tags", None)
+        if tags is None or tags.requires_fitted_estimator:
+            raise NotFittedError(
+                f"{type(strategy).__name__} needs a fitted estimator, and this "
+                f"{type(self).__name__} has seen no label yet. Choose the first rows at random or "
+                "by their inputs (RandomSampling(), CoreSet(space='inputs')), then call fit."
+            )
+        return strategy._fit_cold(pool, self.estimator)
+
+    # ------------------------------------------------------------------ state
+
+    def _check_rows(self, rows):
+        """Return `rows` as positions in the last fit's X that have no label yet."""
+        if rows is None:
+            return None
+        if self._X_given is None:
+            raise ValueError(
+                "'rows' are positions in the X of a fit with a partly labelled y, and every row "
+                "of the last fit had a label. Pass the rows themselves as X."
+            )
+        rows, given = np.asarray(rows), rows
+        if rows.ndim != 1 or rows.dtype.kind not in "iu":
+            raise TypeError(f"'rows' must be a 1-D array of int positions. Got {given!r} instead.")
+        if len(np.unique(rows)) < len(rows) or not np.isin(rows, np.flatnonzero(~self._answered)).all():
+            raise ValueError(
+                "'rows' must be distinct positions of rows of the last fit that have no label "
+                f"yet. Got {rows.tolist()[:10]} instead."
+            )
+        return rows
+
+    def _state_with(self, X, y, rows, fit_params):
+        """Return the learner's state after adding the labels of `y`, without changing it."""
+        known = is_labeled(y)
+        params = _append_params(self._fit_params, _take_params(fit_params, known), self.n_labeled_)
+        state = {}
+        if rows is not None:
+            state["_answered"] = self._answered.copy()
+            state["_answered"][rows] = True
+            refused = getattr(self, "_refused_rows", np.empty(0, dtype=np.int64))
+            state["_refused_rows"] = np.union1d(refused, rows[~known])
+        state["n_labeled_"] = self.n_labeled_ + int(known.sum())
+        if known.any():
+            new = X if known.all() else take_rows(X, known)
+            state["X_labeled_"] = concat_rows(self.X_labeled_, new)
+            state["y_labeled_"] = append_target(self.y_labeled_, labeled_target(y, known))
+            state["n_rounds_"] = self.n_rounds_ + 1
+            state["_fit_params"] = params
+        return state
+
+    def _train(self, state, warm):
+        """Return an estimator trained on the labelled rows of `state`."""
+        seed = child_seed(state["_root_seed"], _TRAIN, state["n_rounds_"])
+        if warm is None:
+            estimator = clone(self.estimator)
+            set_random_states(estimator, seed, only_missing=True)
+            if isinstance(state["query_strategy_"], QueryStrategy):
+                estimator = state["query_strategy_"]._prepare(estimator)
+            if self.warm_start:
+                enable_warm_start(estimator)
+        else:
+            estimator = deepcopy(warm)
+        X, y, params = state["X_labeled_"], state["y_labeled_"], state["_fit_params"]
+        if _routing_enabled():
+            routed = process_routing(self, "fit", **params)
+        else:
+            routed = Bunch(estimator=Bunch(fit=params))
+        if accepts_unlabeled(self.estimator) and state["_X_given"] is not None:
+            X, y = _with_unlabeled(X, y, take_rows(state["_X_given"], ~state["_answered"]))
+        return train(estimator, X, y, routed["estimator"]["fit"], seed)
+
+    def _commit(self, state, estimator):
+        vars(self).update(state, estimator_=estimator)
+        if hasattr(estimator, "classes_"):
+            self.classes_ = estimator.classes_
+        else:
+            vars(self).pop("classes_", None)
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "estimator_")
+
+    # ------------------------------------------------------------------ the estimator's methods
+
+    @available_if(_estimator_has("predict"))
+    def predict(self, X, **params):
+        """Predict with the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        **params : dict
+            Passed to the estimator's `predict`.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The predictions.
+        """
+        return self._delegate("predict", X, **params)
+
+    @available_if(_estimator_has("predict_proba"))
+    def predict_proba(self, X):
+        """Predict class probabilities with the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        P : ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of `classes_`.
+        """
+        return self._delegate("predict_proba", X)
+
+    @available_if(_estimator_has("predict_log_proba"))
+    def predict_log_proba(self, X):
+        """Predict log-probabilities of the classes with the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        log_P : ndarray of shape (n_samples, n_classes)
+            Natural logarithms of the probabilities, in the order of `classes_`.
+        """
+        return self._delegate("predict_log_proba", X)
+
+    @available_if(_estimator_has("decision_function"))
+    def decision_function(self, X):
+        """Call the decision function of the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            The values, in the order of `classes_`.
+        """
+        return self._delegate("decision_function", X)
+
+    @available_if(_estimator_has("score"))
+    def score(self, X, y, **params):
+        """Score the fitted estimator on the rows that have a label.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their labels; rows with a missing label are left out.
+
+        **params : dict
+            Passed to the estimator's `score` (metadata routing); per-row values are cut to the
+            labelled rows.
+
+        Returns
+        -------
+        score : float
+            What the estimator's own `score` is: accuracy or :math:`R^2`, as a rule.
+        """
+        check_is_fitted(self)
+        _raise_for_params(params, self, "score")
+        X = validate_rows(self, X, reset=False)
+        if y is not None:
+            check_same_length(X, y)
+            labeled = is_labeled(y)
+            if not labeled.any():
+                raise ValueError("score needs at least one labelled row: every y is NaN or None.")
+            params = _take_params(params, labeled)
+            X = X if labeled.all() else take_rows(X, labeled)
+            y = labeled_target(y, labeled)
+        if _routing_enabled():
+            params = process_routing(self, "score", **params)["estimator"]["score"]
+        return self.estimator_.score(X, y, **params)
+
+    def _delegate(self, method, X, **params):
+        check_is_fitted(self)
+        X = validate_rows(self, X, reset=False)
+        return getattr(self.estimator_, method)(X, **params)
+
+    # ------------------------------------------------------------------ scikit-learn
+
+    def get_metadata_routing(self):
+        """Say where `fit`, `teach` and `score` send their extra arguments.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            `fit` (which `teach` follows) and `score` of the estimator.
+        """
+        mapping = (
+            MethodMapping()
+            .add(caller="fit", callee="fit")
+            .add(caller="score", callee="score")
+        )
+        return MetadataRouter(owner=type(self).__name__).add(
+            estimator=self.estimator, method_mapping=mapping
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        if hasattr(self.estimator, "fit"):
+            inner = get_tags(self.estimator)
+            tags.estimator_type = inner.estimator_type
+            tags.classifier_tags = deepcopy(inner.classifier_tags)
+            tags.regressor_tags = deepcopy(inner.regressor_tags)
+            tags.target_tags = deepcopy(inner.target_tags)
+            tags.target_tags.required = True
+            tags.input_tags = deepcopy(inner.input_tags)
+            tags.non_deterministic = inner.non_deterministic
+        return tags
+
+
+def _bind(strategy, estimator):
+    """Fill the placeholders (``estimator=None``) of a strategy and of those nested in it."""
+    for value in [strategy, *strategy.get_params(deep=True).values()]:
+        if isinstance(value, QueryStrategy) or value is strategy:
+            if getattr(value, "estimator", estimator) is None:
+                value.set_params(estimator=estimator)
+
+
+def _as_target(y):
+    """Lists become arrays; every other container stays what it is."""
+    return np.asarray(y) if isinstance(y, (list, tuple)) else y
+
+
+def _with_unlabeled(X, y, X_unlabeled):
+    """Append rows whose label is missing, for estimators that learn from those too."""
+    return concat_rows(X, X_unlabeled), missing_target(target_values(y), n_rows(X_unlabeled))
+
+
+def _peek_seed(learner):
+    """The seed the learner's `random_state` stands for, without advancing it."""
+    return draw_seed(deepcopy(learner.random_state))
+
+
+def _if_set(**options):
+    """Leave out options that are off: a user's own strategy need not know them."""
+    return {name: value for name, value in options.items() if value}
+
+
+def _take_params(params, mask):
+    """Cut the per-row values among `params` to the rows in `mask`."""
+    per_row = _per_row(params, len(mask))
+    return {k: take_rows(v, mask) if k in per_row else v for k, v in params.items()}
+
+
+def _append_params(old, new, n_old):
+    """Append per-row metadata of new rows to that of the rows before them."""
+    per_row = _per_row(old, n_old)
+    missing = sorted(per_row - new.keys())
+    unknown = sorted(new.keys() - old.keys())
+    if missing or unknown:
+        raise ValueError(
+            "teach must be given the same per-row arguments as fit, for the new rows: "
+            f"{sorted(per_row)}. Got {sorted(new)} instead."
+        )
+    return {
+        k: concat_rows(np.asarray(v), np.asarray(new[k])) if k in per_row else new.get(k, v)
+        for k, v in old.items()
+    }
+
+
+def _per_row(params, n_samples):
+    """Names of the parameters that hold one value per row."""
+    return {
+        name
+        for name, value in params.items()
+        if hasattr(value, "__len__")
+        and not isinstance(value, (str, bytes, dict))
+        and n_rows(value) == n_samples
+    }
