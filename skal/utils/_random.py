@@ -15,7 +15,9 @@ def child_seed(*entropy):
     The same tuple always gives the same seed; tuples that differ anywhere give seeds that are
     independent for all practical purposes (NumPy's ``SeedSequence``).
     """
-    state = np.random.SeedSequence([int(part) for part in entropy]).generate_state(1)
+    # The length comes first because a SeedSequence pads with zeros: (1,) and (1, 0) would agree.
+    place = [len(entropy), *(int(part) for part in entropy)]
+    state = np.random.SeedSequence(place).generate_state(1)
     return int(state[0] >> 1)
 
 

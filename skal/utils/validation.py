@@ -235,7 +235,8 @@ def append_target(labels, new):
         import polars as pl
 
         if not is_polars(new):
-            new = pl.Series(labels.name, bottom) if labels.ndim == 1 else pl.DataFrame(bottom)
+            one = len(labels.shape) == 1
+            new = pl.Series(labels.name, bottom) if one else pl.DataFrame(bottom, labels.columns)
         return concat_rows(labels, new)
     if is_tensor(labels):
         import torch
