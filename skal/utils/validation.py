@@ -234,10 +234,10 @@ def append_target(labels, new):
     if is_polars(labels):
         import polars as pl
 
-        if not is_polars(new):
-            one = len(labels.shape) == 1
-            new = pl.Series(labels.name, bottom) if one else pl.DataFrame(bottom, labels.columns)
-        return concat_rows(labels, new)
+        if len(labels.shape) == 1:
+            new = new.rename(labels.name) if is_polars(new) else pl.Series(labels.name, bottom)
+            return pl.concat([labels, new])
+        return concat_rows(labels, new if is_polars(new) else pl.DataFrame(bottom, labels.columns))
     if is_tensor(labels):
         import torch
 
