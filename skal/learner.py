@@ -328,7 +328,8 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
             than the training data.
         """
         if X_pool is not None:
-            X_pool = validate_rows(self, X_pool, reset=False)
+            fitted = self.__sklearn_is_fitted__()
+            X_pool = validate_rows(self if fitted else clone(self), X_pool, reset=not fitted)
             n_instances = check_n_instances(n_instances, n_rows(X_pool))
             strategy = self._bound_strategy(X_pool)
             return strategy.query(X_pool, n_instances, **_if_set(return_scores=return_scores))

@@ -5,6 +5,7 @@ from skal.strategies._committee import QueryByCommittee
 from skal.strategies._coreset import CoreSet
 from skal.strategies._random import RandomSampling
 from skal.strategies._uncertainty import EntropySampling, LeastConfidence, MarginSampling
+from skal.utils._tags import QueryStrategyTags
 
 __all__ = [
     "CoreSet",
@@ -13,5 +14,6 @@ __all__ = [
     "MarginSampling",
     "QueryByCommittee",
     "QueryStrategy",
+    "QueryStrategyTags",
     "RandomSampling",
 ]

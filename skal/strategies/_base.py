@@ -327,7 +327,7 @@ def _check_probabilities(probabilities, owner):
             f"{owner} serves one output. Got the probabilities of {len(probabilities)} outputs "
             "instead. Use one learner per output."
         )
-    P = torch.as_tensor(np.asarray(probabilities, dtype=np.float64))
+    P = torch.tensor(np.ascontiguousarray(probabilities, dtype=np.float64))
     if P.ndim != 2 or P.shape[1] < 2:
         raise ValueError(
             f"{owner} needs at least two classes. Got probabilities of shape "
@@ -366,5 +366,5 @@ def _numeric_rows(X, device, owner):
             "numbers. Put the encoding of text and categories into the estimator "
             "(make_pipeline(preprocessing, predictor)), where the strategy finds it."
         ) from error
-    Z = Z.reshape(len(Z), -1)
-    return Rows(torch.as_tensor(Z, device=device))
+    Z = np.ascontiguousarray(Z.reshape(len(Z), -1))
+    return Rows(Z if device.type == "cpu" else torch.tensor(Z, device=device))

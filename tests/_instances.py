@@ -1,0 +1,78 @@
+"""One list of small instances of every public estimator; a class missing here fails a test."""
+
+import numpy as np
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skal import ActiveLearner
+from skal.model_selection import BudgetedActiveLearner
+from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
+from skal.selection import KCenterGreedy, KMeansPlusPlus, TopK
+from skal.strategies import (
+    CoreSet,
+    EntropySampling,
+    LeastConfidence,
+    MarginSampling,
+    QueryByCommittee,
+    RandomSampling,
+)
+
+SELECTORS = [
+    TopK(),
+    KCenterGreedy(),
+    KCenterGreedy(init="origin", metric="cosine"),
+    KCenterGreedy(init="random"),
+    KMeansPlusPlus(),
+    KMeansPlusPlus(init="random", tol=1e-8),
+]
+
+STRATEGIES = [
+    RandomSampling(),
+    LeastConfidence(LogisticRegression()),
+    MarginSampling(LogisticRegression()),
+    MarginSampling(make_pipeline(StandardScaler(), NeuralNetClassifier(max_epochs=5))),
+    EntropySampling(LogisticRegression()),
+    CoreSet(),
+    CoreSet(Ridge()),
+    CoreSet(NeuralNetRegressor(max_epochs=5)),
+    CoreSet(LogisticRegression(), selector=KMeansPlusPlus()),
+    QueryByCommittee(RandomForestClassifier(n_estimators=5, random_state=0)),
+    QueryByCommittee(RandomForestRegressor(n_estimators=5, random_state=0)),
+]
+
+
+def _table_net():
+    """A net behind a column transformer and a transformed target, as for a table of houses."""
+    columns = make_column_transformer((StandardScaler(), slice(0, None)))
+    net = NeuralNetRegressor(random_state=0)
+    return TransformedTargetRegressor(
+        make_pipeline(columns, net), func=np.positive, inverse_func=np.positive
+    )
+
+
+LEARNERS = [
+    ActiveLearner(Ridge()),
+    ActiveLearner(LogisticRegression(), MarginSampling()),
+    ActiveLearner(NeuralNetClassifier(), CoreSet()),
+    ActiveLearner(NeuralNetRegressor(), CoreSet()),
+    ActiveLearner(_table_net(), CoreSet()),
+    BudgetedActiveLearner(ActiveLearner(Ridge())),
+    BudgetedActiveLearner(ActiveLearner(LogisticRegression(), MarginSampling())),
+]
+
+NETS = [NeuralNetClassifier(), NeuralNetRegressor()]
+
+ESTIMATORS = [*LEARNERS, *NETS, *STRATEGIES]
+
+# Why a check of scikit-learn's cannot pass. Everything not named here must.
+EXPECTED_FAILURES = {
+    name: {
+        "check_no_attributes_set_in_init": (
+            "skorch's constructor sets history_, initialized_ and virtual_params_"
+        )
+    }
+    for name in ("NeuralNetClassifier", "NeuralNetRegressor")
+}

@@ -1,0 +1,179 @@
+"""Disagreement of committees, against scipy and against members asked one by one."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.stats import entropy
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    BaggingRegressor,
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skal.strategies import QueryByCommittee
+from skal.strategies._committee import _disagreement
+from skal.utils._compat import InvalidParameterError
+
+X, Y = load_iris(return_X_y=True)
+NAMES = np.array(["u", "v", "w"])[Y]
+
+
+def _by_definition(P, measure):
+    """Disagreement from member probabilities (T, n, C), with scipy's entropy and KL."""
+    T, n, C = P.shape
+    mean = P.mean(0)
+    kl = np.array([[entropy(P[t, i], mean[i]) for i in range(n)] for t in range(T)])
+    votes = np.array([np.bincount(P[:, i].argmax(1), minlength=C) / T for i in range(n)])
+    return {
+        "kl": kl.mean(0),
+        "kl_max": kl.max(0),
+        "soft_vote_entropy": entropy(mean, axis=1),
+        "vote_entropy": entropy(votes, axis=1),
+        "variation_ratio": 1 - votes.max(1),
+    }[measure]
+
+
+MEASURES = ["kl", "kl_max", "soft_vote_entropy", "vote_entropy", "variation_ratio"]
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_measures_are_the_definitions(measure):
+    import torch
+
+    P = np.random.RandomState(0).dirichlet(np.full(4, 0.3), size=(5, 40))
+    P[:, 0] = np.eye(4)[2]
+    P[0, 1], P[1:, 1] = np.eye(4)[0], np.eye(4)[1]
+    scores = _disagreement(torch.tensor(P), measure).numpy()
+    assert_allclose(scores, _by_definition(P, measure), atol=1e-12)
+    assert abs(scores[0]) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        RandomForestClassifier(n_estimators=7, random_state=0),
+        ExtraTreesClassifier(n_estimators=7, max_depth=3, random_state=0),
+        BaggingClassifier(GaussianNB(), n_estimators=7, max_features=3, random_state=0),
+        make_pipeline(StandardScaler(), BaggingClassifier(n_estimators=7, random_state=0)),
+        VotingClassifier([("a", GaussianNB()), ("b", LogisticRegression(max_iter=1000))]),
+    ],
+)
+@pytest.mark.parametrize("measure", MEASURES)
+def test_every_ensemble_of_independent_members_is_a_committee(ensemble, measure):
+    strategy = QueryByCommittee(ensemble, measure=measure).fit(X, NAMES)
+    fitted = strategy.estimator_
+    inputs = X if not hasattr(fitted, "steps") else fitted[0].transform(X)
+    committee = fitted if not hasattr(fitted, "steps") else fitted[-1]
+    columns = getattr(committee, "estimators_features_", [slice(None)] * 7)
+    members = zip(committee.estimators_, columns, strict=False)
+    P = np.stack([member.predict_proba(inputs[:, c]) for member, c in members])
+    scores = strategy.query(X, 1, return_scores=True)[1]
+    assert_allclose(scores, _by_definition(P, measure), atol=1e-10)
+
+
+def test_members_that_missed_a_class_give_it_no_probability():
+    rare = np.r_[0:50, 50:100, 100:102]
+    neighbour = KNeighborsClassifier(n_neighbors=1)
+    bagging = BaggingClassifier(neighbour, n_estimators=10, max_samples=20, random_state=0)
+    strategy = QueryByCommittee(bagging, measure="soft_vote_entropy").fit(X[rare], NAMES[rare])
+    counts = {len(member.classes_) for member in strategy.estimator_.estimators_}
+    assert 2 in counts
+    scores = strategy.query(X, 1, return_scores=True)[1]
+    assert_allclose(scores, entropy(strategy.estimator_.predict_proba(X), axis=1), atol=1e-10)
+
+
+def test_members_without_probabilities_vote():
+    bagging = BaggingClassifier(RidgeClassifier(), n_estimators=5, random_state=0)
+    strategy = QueryByCommittee(bagging, measure="vote_entropy").fit(X, Y)
+    votes = np.stack([member.predict(X) for member in strategy.estimator_.estimators_])
+    expected = [entropy(np.bincount(column.astype(int), minlength=3)) for column in votes.T]
+    assert_allclose(strategy.query(X, 1, return_scores=True)[1], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        RandomForestRegressor(n_estimators=6, random_state=0),
+        BaggingRegressor(Ridge(), n_estimators=6, random_state=0),
+        VotingRegressor([("a", Ridge()), ("b", Ridge(alpha=100.0))]),
+    ],
+)
+def test_regression_is_the_variance_of_the_members(ensemble):
+    X, y = load_diabetes(return_X_y=True)
+    strategy = QueryByCommittee(ensemble).fit(X, y)
+    predictions = [member.predict(X) for member in strategy.estimator_.estimators_]
+    scores = strategy.query(X, 1, return_scores=True)[1]
+    assert_allclose(scores, np.var(predictions, axis=0), rtol=1e-6)
+
+
+def test_variance_ignores_a_shift_of_the_target_and_scales_with_its_square():
+    X, y = load_diabetes(return_X_y=True)
+    bagging = BaggingRegressor(Ridge(), n_estimators=6, random_state=0)
+    scores, shifted, scaled = (
+        QueryByCommittee(bagging).fit(X, target).query(X, 1, return_scores=True)[1]
+        for target in (y, y + 1000.0, 3 * y)
+    )
+    assert_allclose(shifted, scores, rtol=1e-6)
+    assert_allclose(scaled, 9 * scores, rtol=1e-6)
+
+
+def test_several_outputs_add_up():
+    X, y = load_diabetes(return_X_y=True)
+    forest = RandomForestRegressor(n_estimators=5, random_state=0)
+    strategy = QueryByCommittee(forest).fit(X, np.column_stack([y, -y]))
+    predictions = np.stack([member.predict(X) for member in strategy.estimator_.estimators_])
+    expected = predictions.var(0).sum(1)
+    assert_allclose(strategy.query(X, 1, return_scores=True)[1], expected, rtol=1e-6)
+
+
+def test_variance_inside_a_transformed_target():
+    X, y = load_diabetes(return_X_y=True)
+    model = TransformedTargetRegressor(
+        RandomForestRegressor(n_estimators=5, random_state=0), func=np.log1p, inverse_func=np.expm1
+    )
+    strategy = QueryByCommittee(model).fit(X, y)
+    members = strategy.estimator_.regressor_.estimators_
+    expected = np.var([member.predict(X) for member in members], axis=0)
+    assert_allclose(strategy.query(X, 1, return_scores=True)[1], expected, rtol=1e-6, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        AdaBoostClassifier(n_estimators=3),
+        GradientBoostingClassifier(n_estimators=3),
+        HistGradientBoostingRegressor(max_iter=3),
+        LogisticRegression(max_iter=1000),
+    ],
+)
+def test_what_is_no_committee_is_refused(model):
+    with pytest.raises(ValueError, match=f"found {type(model).__name__}.*RandomForestRegressor"):
+        QueryByCommittee(model).fit(X, Y)
+
+
+def test_bad_measures():
+    forest = RandomForestClassifier(n_estimators=3)
+    with pytest.raises(ValueError, match="must be 'auto' or .*'kl'.*Got 'variance'"):
+        QueryByCommittee(forest, measure="variance").fit(X, Y)
+    with pytest.raises(ValueError, match="must be 'auto' or 'variance' for regression"):
+        QueryByCommittee(RandomForestRegressor(n_estimators=3), measure="kl").fit(X, Y)
+    with pytest.raises(InvalidParameterError, match="'measure' parameter"):
+        QueryByCommittee(forest, measure="votes").fit(X, Y)
+    with pytest.raises(ValueError, match="at least two members"):
+        QueryByCommittee(RandomForestClassifier(n_estimators=1)).fit(X, Y)
+    with pytest.raises(ValueError, match="serves one output"):
+        QueryByCommittee(forest).fit(X, np.column_stack([Y, Y]))
