@@ -11,6 +11,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skal._metadata import append_params, take_params
 from skal._training import check_warm_start, enable_warm_start, train
 from skal.strategies import QueryStrategy, RandomSampling
 from skal.utils._compat import HasMethods, _fit_context, _raise_for_params, _routing_enabled
@@ -196,7 +197,7 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
             # The rows of this fit, and which of them need not be asked about any more.
             "_X_given": None if labeled.all() else X,
             "_answered": labeled,
-            "_fit_params": _take_params(fit_params, labeled),
+            "_fit_params": take_params(fit_params, labeled),
         }
         estimator = self._train(state, None)
         for name in ("_refused_rows", "_cold_seed"):
@@ -399,7 +400,10 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
         rows, given = np.asarray(rows), rows
         if rows.ndim != 1 or rows.dtype.kind not in "iu":
             raise TypeError(f"'rows' must be a 1-D array of int positions. Got {given!r} instead.")
-        if len(np.unique(rows)) < len(rows) or not np.isin(rows, np.flatnonzero(~self._answered)).all():
+        if (
+            len(np.unique(rows)) < len(rows)
+            or not np.isin(rows, np.flatnonzero(~self._answered)).all()
+        ):
             raise ValueError(
                 "'rows' must be distinct positions of rows of the last fit that have no label "
                 f"yet. Got {rows.tolist()[:10]} instead."
@@ -409,7 +413,7 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
     def _state_with(self, X, y, rows, fit_params):
         """Return the learner's state after adding the labels of `y`, without changing it."""
         known = is_labeled(y)
-        params = _append_params(self._fit_params, _take_params(fit_params, known), self.n_labeled_)
+        params = append_params(self._fit_params, take_params(fit_params, known), self.n_labeled_)
         state = {}
         if rows is not None:
             state["_answered"] = self._answered.copy()
@@ -554,7 +558,7 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
             labeled = is_labeled(y)
             if not labeled.any():
                 raise ValueError("score needs at least one labelled row: every y is NaN or None.")
-            params = _take_params(params, labeled)
+            params = take_params(params, labeled)
             X = X if labeled.all() else take_rows(X, labeled)
             y = labeled_target(y, labeled)
         if _routing_enabled():
@@ -577,9 +581,7 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
             `fit` (which `teach` follows) and `score` of the estimator.
         """
         mapping = (
-            MethodMapping()
-            .add(caller="fit", callee="fit")
-            .add(caller="score", callee="score")
+            MethodMapping().add(caller="fit", callee="fit").add(caller="score", callee="score")
         )
         return MetadataRouter(owner=type(self).__name__).add(
             estimator=self.estimator, method_mapping=mapping
@@ -626,36 +628,3 @@ def _peek_seed(learner):
 def _if_set(**options):
     """Leave out options that are off: a user's own strategy need not know them."""
     return {name: value for name, value in options.items() if value}
-
-
-def _take_params(params, mask):
-    """Cut the per-row values among `params` to the rows in `mask`."""
-    per_row = _per_row(params, len(mask))
-    return {k: take_rows(v, mask) if k in per_row else v for k, v in params.items()}
-
-
-def _append_params(old, new, n_old):
-    """Append per-row metadata of new rows to that of the rows before them."""
-    per_row = _per_row(old, n_old)
-    missing = sorted(per_row - new.keys())
-    unknown = sorted(new.keys() - old.keys())
-    if missing or unknown:
-        raise ValueError(
-            "teach must be given the same per-row arguments as fit, for the new rows: "
-            f"{sorted(per_row)}. Got {sorted(new)} instead."
-        )
-    return {
-        k: concat_rows(np.asarray(v), np.asarray(new[k])) if k in per_row else new.get(k, v)
-        for k, v in old.items()
-    }
-
-
-def _per_row(params, n_samples):
-    """Names of the parameters that hold one value per row."""
-    return {
-        name
-        for name, value in params.items()
-        if hasattr(value, "__len__")
-        and not isinstance(value, (str, bytes, dict))
-        and n_rows(value) == n_samples
-    }

@@ -499,7 +499,7 @@ def test_committee_in_the_learner():
     assert set(Y_IRIS[POOL_ROWS][rows]) <= {1, 2}
 
 
-def test_fit_params_without_routing_are_cut_and_appended():
+def test_fit_params_are_cut_and_appended():
     sklearn.set_config(enable_metadata_routing=True)
     weights = np.linspace(0.1, 1.0, 150)
     estimator = LogisticRegression(max_iter=1000).set_fit_request(sample_weight=True)

@@ -71,8 +71,10 @@ results = {
     "smallest margin": run(MarginSampling()),
 }
 for name, (n_labels, accuracy, _) in results.items():
-    print(f"{name:>16}: accuracy {accuracy[0]:.3f} with {n_labels[0]} labels, "
-          f"{accuracy[5]:.3f} with {n_labels[5]}, {accuracy[-1]:.3f} with {n_labels[-1]}")
+    print(
+        f"{name:>16}: accuracy {accuracy[0]:.3f} with {n_labels[0]} labels, "
+        f"{accuracy[5]:.3f} with {n_labels[5]}, {accuracy[-1]:.3f} with {n_labels[-1]}"
+    )
 
 fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 for (name, (n_labels, accuracy, _)), marker in zip(results.items(), "os", strict=True):

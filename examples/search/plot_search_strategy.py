@@ -23,7 +23,13 @@ from sklearn.preprocessing import MinMaxScaler
 from skal import ActiveLearner
 from skal.metrics import make_budget_scorer
 from skal.model_selection import BudgetedActiveLearner
-from skal.strategies import CoreSet, EntropySampling, LeastConfidence, MarginSampling, RandomSampling
+from skal.strategies import (
+    CoreSet,
+    EntropySampling,
+    LeastConfidence,
+    MarginSampling,
+    RandomSampling,
+)
 
 X, y = load_digits(return_X_y=True)
 learner = ActiveLearner(

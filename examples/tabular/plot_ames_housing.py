@@ -16,7 +16,11 @@ tables like this one it often does not, which this example shows rather than hid
 # So that this page can be built without a network, it falls back to a table of the same kind.
 import numpy as np
 import pandas as pd
-from sklearn.compose import TransformedTargetRegressor, make_column_selector, make_column_transformer
+from sklearn.compose import (
+    TransformedTargetRegressor,
+    make_column_selector,
+    make_column_transformer,
+)
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
@@ -38,13 +42,17 @@ def stand_in(n_samples=1460):
     quarter = rng.choice(["Center", "Hill", "Lake", "Station"], n_samples, p=[0.4, 0.3, 0.1, 0.2])
     factor = pd.Series(quarter).map({"Center": 1.1, "Hill": 1.0, "Lake": 1.5, "Station": 0.8})
     price = 40 * area * (1 + 0.12 * quality) * factor * rng.lognormal(0, 0.12, n_samples)
-    frame = pd.DataFrame({
-        "LivingArea": area,
-        "OverallQuality": quality,
-        "LotArea": np.where(rng.random(n_samples) < 0.1, np.nan, area * rng.lognormal(1.9, 0.5, n_samples)),
-        "Quarter": pd.Categorical(quarter),
-        "Garage": pd.Categorical(rng.choice(["attached", "detached", None], n_samples)),
-    })
+    frame = pd.DataFrame(
+        {
+            "LivingArea": area,
+            "OverallQuality": quality,
+            "LotArea": np.where(
+                rng.random(n_samples) < 0.1, np.nan, area * rng.lognormal(1.9, 0.5, n_samples)
+            ),
+            "Quarter": pd.Categorical(quarter),
+            "Garage": pd.Categorical(rng.choice(["attached", "detached", None], n_samples)),
+        }
+    )
     return frame, pd.Series(price, name="SalePrice")
 
 

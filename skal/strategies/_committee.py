@@ -116,9 +116,7 @@ class QueryByCommittee(QueryStrategy):
     def __init__(
         self, estimator=None, *, measure="auto", selector=None, device=None, random_state=None
     ):
-        super().__init__(
-            estimator, selector=selector, device=device, random_state=random_state
-        )
+        super().__init__(estimator, selector=selector, device=device, random_state=random_state)
         self.measure = measure
 
     def _represent(self, X):

@@ -87,9 +87,7 @@ class CoreSet(QueryStrategy):
     def __init__(
         self, estimator=None, *, space="auto", selector=None, device=None, random_state=None
     ):
-        super().__init__(
-            estimator, selector=selector, device=device, random_state=random_state
-        )
+        super().__init__(estimator, selector=selector, device=device, random_state=random_state)
         self.space = space
 
     def _represent(self, X):

@@ -12,6 +12,7 @@ import torch
 from skal.strategies._base import QueryStrategy
 from skal.utils._tags import QueryStrategyTags
 
+
 class _UncertaintySampling(QueryStrategy):
     """A score per row of class probabilities."""
 
