@@ -1,0 +1,332 @@
+"""Query strategies side by side: same splits, same first labels, same network initialisation."""
+
+from collections import Counter
+
+import numpy as np
+from sklearn.base import clone
+
+from skal.metrics import area_under_budget_curve, labels_to_reach, paired_z, ratio_to_baseline
+from skal.metrics._paired import standard_error
+from skal.model_selection._results import curves_of, find_strategy, score_column
+from skal.model_selection._runs import (
+    check_arguments,
+    delayed_cell,
+    make_runs,
+    make_scorer_of,
+    run_parallel,
+)
+
+
+def compare_strategies(
+    learner,
+    strategies,
+    X,
+    y,
+    *,
+    n_initial=10,
+    n_instances=1,
+    budget=100,
+    n_repeats=None,
+    groups=None,
+    cv=None,
+    scoring=None,
+    n_jobs=None,
+    random_state=None,
+    stratify_initial=True,
+    return_queried=False,
+    progress_bar=False,
+    error_score="raise",
+):
+    """Run query strategies on the same data, paired repeat by repeat.
+
+    In one repeat every strategy gets the same split, the same initial labels and the same seed of
+    the learner, hence the same network initialisation and the same model in round 0: what differs
+    afterwards is the work of the strategy.
+
+    Parameters
+    ----------
+    learner : ActiveLearner
+        The learner; each strategy takes the place of its `query_strategy` in turn. It is cloned,
+        never changed.
+
+    strategies : dict of str to QueryStrategy, or list of QueryStrategy
+        The strategies, by the name they have in the result. Those of a list are named by their
+        class (``CoreSet-1``, ``CoreSet-2`` where one comes twice).
+
+    X : array-like of shape (n_samples, n_features)
+        All rows: any container the learner takes.
+
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Their labels. Rows with a missing label (NaN, None) are never queried or scored.
+
+    n_initial : int, default=10
+        Number of rows labelled before the first query.
+
+    n_instances : int, default=1
+        Number of rows per query. The last batch is cut so that the budget is met exactly.
+
+    budget : int, default=100
+        Total number of labels, the initial ones included.
+
+    n_repeats : int or None, default=None
+        Without `cv`, the number of random splits; None is 5. With `cv`, how often its splits are
+        gone through, each time with new initial labels and seeds; None is 1.
+
+    groups : array-like of shape (n_samples,), default=None
+        Groups for `cv`: rows of one group are held out together.
+
+    cv : int, cross-validation generator, iterable or None, default=None
+        How rows are held out, as everywhere in scikit-learn; an int k is (stratified) k-fold. None
+        is random splits with a quarter of the rows held out, drawn from `random_state`, stratified
+        for a classifier whose `y` is fully labelled.
+
+    scoring : str, callable, list, tuple, set, dict or None, default=None
+        What is measured, as in :func:`sklearn.model_selection.cross_validate`. None is the
+        learner's own ``score``.
+
+    n_jobs : int or None, default=None
+        Number of cells (one strategy in one repeat) run at once through joblib. Wrap the call in
+        ``joblib.parallel_config("dask")`` or another backend to use a cluster. It does not change
+        the results, as long as workers are processes (nets seed torch's one global generator).
+
+    random_state : int, RandomState or None, default=None
+        Seeds splits, initial samples, training and queries.
+
+    stratify_initial : bool, default=True
+        For classifiers: whether the initial sample starts with one random row of each class (of
+        the most frequent ones, where `n_initial` is less than the number of classes), the rest
+        being uniform. False is uniform throughout, and may leave a single class.
+        Regressors and several outputs always start from a uniform sample.
+
+    return_queried : bool, default=False
+        Whether to add the column `queried`.
+
+    progress_bar : bool, default=False
+        Whether to show a bar that counts finished cells.
+
+    error_score : "raise" or float, default="raise"
+        What happens when a cell fails: "raise" an error, or warn and put this value into its
+        remaining rounds.
+
+    Returns
+    -------
+    results : pandas.DataFrame
+        One row per strategy, repeat and round, with the columns
+
+        - `strategy`: its name;
+        - `repeat`: number of the repeat, from 0; rows with equal `repeat` are paired;
+        - `split`: number of the split in `cv`, from 0;
+        - `round`: number of queries so far, 0 being the initial sample;
+        - `n_labels`: number of labels so far;
+        - one column per score: `score` where `scoring` is None or a callable, otherwise its name
+          or key;
+        - `fit_time`: seconds the training took;
+        - `query_time`: seconds the query took that chose the rows of this round (0 in round 0);
+        - `queried`: int64 array of the positions in `X` labelled in this round, in order of
+          choice (with ``return_queried=True``).
+
+    Raises
+    ------
+    TypeError
+        If `learner` is not an active learner, or a strategy cannot be queried.
+    ValueError
+        If `budget` is more than the labelled training rows of a split, or less than `n_initial`;
+        if `strategies` is empty.
+    RuntimeError
+        If a cell fails: names the strategy, the repeat and the number of labels.
+
+    See Also
+    --------
+    summarize_comparison : The result as a table with standard errors and paired tests.
+    skal.inspection.LearningCurveDisplay : The result as a figure.
+    active_learning_curve : One learner.
+
+    Notes
+    -----
+    Cost: ``1 + ceil((budget - n_initial) / n_instances)`` trainings per strategy and repeat.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skal import ActiveLearner
+    >>> from skal.model_selection import compare_strategies
+    >>> from skal.strategies import MarginSampling, RandomSampling
+    >>> X, y = load_iris(return_X_y=True)
+    >>> results = compare_strategies(
+    ...     ActiveLearner(LogisticRegression(max_iter=500)),
+    ...     {"random": RandomSampling(), "margin": MarginSampling()},
+    ...     X, y, n_instances=5, budget=20, n_repeats=2, random_state=0,
+    ... )
+    >>> results.groupby("strategy", sort=False).size().to_dict()
+    {'random': 6, 'margin': 6}
+    """
+    X, y = check_arguments(
+        "compare_strategies", learner, X, y,
+        n_initial=n_initial, n_instances=n_instances, budget=budget, n_repeats=n_repeats,
+        n_jobs=n_jobs, random_state=random_state, stratify_initial=stratify_initial,
+        return_queried=return_queried, progress_bar=progress_bar, error_score=error_score,
+    )  # fmt: skip
+    strategies = _check_strategies(strategies)
+    scores = make_scorer_of(learner, scoring)
+    runs = make_runs(
+        learner, X, y,
+        cv=cv, n_repeats=n_repeats, groups=groups, budget=budget, random_state=random_state,
+    )  # fmt: skip
+    plan = {
+        "n_initial": n_initial,
+        "n_instances": n_instances,
+        "budget": budget,
+        "stratify": stratify_initial,
+    }
+    cells = [
+        delayed_cell(
+            clone(learner).set_params(query_strategy=strategy), X, y, run, scores,
+            {"strategy": name, "repeat": run.repeat, "split": run.split},
+            error_score=error_score, return_queried=return_queried, plan=plan,
+            where=f"strategy {name!r}, repeat {run.repeat}",
+        )
+        for run in runs
+        for name, strategy in strategies.items()
+    ]  # fmt: skip
+    results = run_parallel(cells, n_jobs=n_jobs, progress_bar=progress_bar)
+    order = {name: place for place, name in enumerate(strategies)}
+    return results.sort_values("strategy", key=lambda s: s.map(order), kind="stable").reset_index(
+        drop=True
+    )
+
+
+def _check_strategies(strategies):
+    """Return the strategies as a dict by name."""
+    if hasattr(strategies, "query") or not isinstance(strategies, (dict, list, tuple)):
+        raise TypeError(
+            "strategies must be a dict of names to strategies, or a list of strategies. "
+            f"Got {strategies!r} instead."
+        )
+    if len(strategies) == 0:
+        raise ValueError("strategies must hold at least one strategy. Got none instead.")
+    if not isinstance(strategies, dict):
+        names = [type(strategy).__name__ for strategy in strategies]
+        times, seen = Counter(names), Counter()
+        named = {}
+        for name, strategy in zip(names, strategies):
+            seen[name] += 1
+            named[f"{name}-{seen[name]}" if times[name] > 1 else name] = strategy
+        strategies = named
+    for name, strategy in strategies.items():
+        if isinstance(strategy, type) or not all(hasattr(strategy, m) for m in ("fit", "query")):
+            raise TypeError(
+                f"strategies[{name!r}] must be an instance of a query strategy, with 'fit' and "
+                f"'query'. Got {strategy!r} instead. For example: RandomSampling()."
+            )
+    return {str(name): strategy for name, strategy in strategies.items()}
+
+
+def summarize_comparison(
+    results, *, score=None, baseline="random", greater_is_better=True, rule="trapezoid"
+):
+    """Condense a comparison into one line per strategy.
+
+    Parameters
+    ----------
+    results : pandas.DataFrame
+        What :func:`compare_strategies` returned.
+
+    score : str or None, default=None
+        The column to summarise. None is the only score there is.
+
+    baseline : str, default="random"
+        The strategy the others are compared with: its name, or the beginning of its name in any
+        case ("random" finds "RandomSampling").
+
+    greater_is_better : bool, default=True
+        False where the score is a loss. scikit-learn's ``neg_...`` scores are not: True.
+
+    rule : {"trapezoid", "mean"}, default="trapezoid"
+        How a curve is averaged, see :func:`skal.metrics.area_under_budget_curve`.
+
+    Returns
+    -------
+    summary : pandas.DataFrame
+        One row per strategy, in the order of `results`, indexed by name, with the columns
+
+        - `n_repeats`: number of repeats;
+        - `area`, `area_se`: mean area under the budget curve over the repeats, in the unit of the
+          score, and its standard error;
+        - `ratio`, `ratio_se`: mean over the repeats of the area's ratio to the baseline's, above
+          1 being better, and its standard error; NaN where areas are not all of one sign, so that
+          a ratio means nothing;
+        - `z`: mean paired difference to the baseline over its standard error, above 0 being
+          better;
+        - `labels_to_baseline`: number of labels at which the mean curve, joined by straight
+          lines, reaches the final score of the baseline's mean curve; ``inf`` if it never does.
+
+        Standard errors and `z` are NaN for a single repeat, and everything is NaN for a strategy
+        that failed in a repeat (``error_score=np.nan``).
+
+    Raises
+    ------
+    ValueError
+        If `results` lacks columns, the score or the baseline is not in it, or strategies have
+        different repeats or budgets.
+
+    See Also
+    --------
+    skal.metrics.ratio_to_baseline : The ratio.
+    skal.metrics.paired_z : The test.
+
+    Notes
+    -----
+    Standard errors treat repeats as independent; random splits of one data set overlap, which
+    makes them somewhat too small for claims about other data.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skal.model_selection import summarize_comparison
+    >>> results = pd.DataFrame({
+    ...     "strategy": ["random"] * 4 + ["margin"] * 4,
+    ...     "repeat": [0, 0, 1, 1] * 2,
+    ...     "n_labels": [10, 20] * 4,
+    ...     "accuracy": [0.5, 0.75, 0.5, 0.75, 0.5, 1.0, 0.75, 1.0],
+    ... })
+    >>> summarize_comparison(results)[["area", "ratio", "labels_to_baseline"]]
+               area  ratio  labels_to_baseline
+    strategy
+    random    0.625    1.0                20.0
+    margin    0.8125   1.3                13.3
+    """
+    import pandas as pd
+
+    score = score_column(results, score)
+    n_labels, curves = curves_of(results, score)
+    baseline = find_strategy(curves, baseline)
+    areas = {name: area_under_budget_curve(n_labels, c, rule=rule) for name, c in curves.items()}
+    reference, final = areas[baseline], curves[baseline].mean(axis=0)[-1]
+    lines = {}
+    for name, area in areas.items():
+        lines[name] = {
+            "n_repeats": len(area),
+            "area": area.mean(),
+            "area_se": standard_error(area),
+            **_ratio(area, reference, greater_is_better),
+            "z": np.nan,
+            "labels_to_baseline": np.nan,
+        }
+        if len(area) > 1:
+            lines[name]["z"] = paired_z(area, reference, greater_is_better=greater_is_better)
+        if np.isfinite(final) and np.isfinite(area).all():
+            lines[name]["labels_to_baseline"] = labels_to_reach(
+                n_labels, curves[name].mean(axis=0), final,
+                greater_is_better=greater_is_better, interpolate=True,
+            )  # fmt: skip
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("strategy")
+
+
+def _ratio(area, reference, greater_is_better):
+    try:
+        ratio, error = ratio_to_baseline(area, reference, greater_is_better=greater_is_better)
+    except ValueError:
+        # Areas on both sides of zero (R2): the documented answer is "no ratio".
+        ratio, error = np.nan, np.nan
+    return {"ratio": ratio, "ratio_se": error}

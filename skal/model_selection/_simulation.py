@@ -1,0 +1,154 @@
+"""The one loop behind every simulation: hide the labels, then buy them back batch by batch."""
+
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import clone, is_classifier
+from sklearn.utils import check_random_state
+
+from skal.utils._random import child_seed, draw_seed
+from skal.utils._tables import n_rows, take_rows
+from skal.utils._tags import accepts_unlabeled
+from skal.utils.validation import is_labeled, labeled_target, missing_target, target_values
+
+# Places in the tree of seeds below a run: what a number is drawn for.
+_INITIAL, _LEARNER = 0, 1
+
+
+class Round(NamedTuple):
+    """What one round bought, and how long it took (seconds)."""
+
+    number: int
+    queried: np.ndarray
+    n_labels: int
+    fit_time: float
+    query_time: float
+
+
+def simulate(learner, X, y, *, n_initial, n_instances, budget, seed, stratify=True):
+    """Train `learner` in place on ever more labels, yielding a :class:`Round` after each training.
+
+    Rows whose `y` is missing are never queried; an estimator that learns from unlabelled rows sees
+    them all the same. The budget, and the first sample, end where the labelled rows do.
+    """
+    candidates = np.flatnonzero(is_labeled(y))
+    schedule = label_schedule(n_initial, n_instances, min(budget, len(candidates)))
+    stratify = stratify and is_classifier(learner)
+    rows = initial_rows(y, candidates, schedule[0], child_seed(seed, _INITIAL), stratify=stratify)
+    shows_pool = accepts_unlabeled(learner.estimator)
+
+    started = perf_counter()
+    if shows_pool:
+        learner.fit(X, _hide_all_but(y, rows))
+    else:
+        learner.fit(take_rows(X, rows), labels_of(y, rows))
+    yield Round(0, rows, len(rows), perf_counter() - started, 0.0)
+
+    pool = np.setdiff1d(candidates, rows)
+    for number, batch in enumerate(np.diff(schedule), start=1):
+        started = perf_counter()
+        answer = learner.query(take_rows(X, pool), int(batch))
+        queried_at = perf_counter()
+        rows, pool = pool[answer], np.delete(pool, answer)
+        if shows_pool:
+            learner.teach(None, labels_of(y, rows), rows=rows)
+        else:
+            learner.teach(take_rows(X, rows), labels_of(y, rows))
+        fit_time, query_time = perf_counter() - queried_at, queried_at - started
+        yield Round(number, rows, int(schedule[number]), fit_time, query_time)
+
+
+def label_schedule(n_initial, n_instances, budget):
+    """Number of labels after each training: the last batch is cut so that it ends at `budget`."""
+    return np.append(np.arange(min(n_initial, budget), budget, n_instances), budget)
+
+
+def initial_rows(y, candidates, n_initial, seed, *, stratify):
+    """Draw the rows that are labelled before the first query.
+
+    Uniformly without replacement. With `stratify`, one random row of each class comes first (of
+    the most frequent classes, where there are more classes than rows to draw), because a
+    classifier cannot start from one class.
+    """
+    rng = check_random_state(seed)
+    shuffled = rng.permutation(candidates)
+    if not stratify:
+        return shuffled[:n_initial]
+    labels = np.asarray(target_values(labels_of(y, shuffled)))
+    if labels.ndim > 1 and labels.shape[1] > 1:
+        return shuffled[:n_initial]
+    _, first, counts = np.unique(labels.ravel(), return_index=True, return_counts=True)
+    first = first[np.argsort(-counts, kind="stable")][:n_initial]
+    # Shuffled anew: the order of what is left depends on which rows were the first of their class.
+    rest = rng.permutation(np.setdiff1d(np.arange(len(shuffled)), first))
+    return shuffled[np.concatenate([first, rest[: n_initial - len(first)]])]
+
+
+def seeded_learner(learner, seed):
+    """Return a clone of `learner` whose randomness follows from `seed` (and from its own seed).
+
+    Only the learner's own `random_state` is set: the seeds of estimator and strategy follow from
+    it round by round, so that two strategies get the same network initialisation.
+    """
+    learner = clone(learner)
+    own = learner.random_state
+    entropy = () if own is None else (draw_seed(own),)
+    return learner.set_params(random_state=child_seed(seed, _LEARNER, *entropy))
+
+
+def labels_of(y, rows):
+    """The labels of `rows`, all of which have one, with the dtype they have on their own."""
+    mask = np.ones(len(rows), dtype=bool)
+    return labeled_target(take_rows(y, rows), mask)
+
+
+def labeled_part(X, y):
+    """Return the rows of `X` and `y` that have a label."""
+    mask = is_labeled(y)
+    if not mask.any():
+        raise ValueError(f"No row to score on has a label (all {len(mask)} are NaN or None).")
+    return (X if mask.all() else take_rows(X, mask)), labeled_target(y, mask)
+
+
+def _hide_all_but(y, rows):
+    """Return `y` as an array in which only `rows` have a label."""
+    hidden = np.setdiff1d(np.arange(n_rows(y)), rows)
+    masked = missing_target(target_values(labels_of(y, rows)), len(hidden))
+    return masked[np.argsort(np.concatenate([rows, hidden]))]
+
+
+def with_row_access(X, y):
+    """Return `X` and `y` as containers whose rows can be taken by position."""
+    # COO, DOK and other sparse formats have no rows to take; DOK is even a dict.
+    X = X.tocsr() if sparse.issparse(X) else X
+    return X, (y if hasattr(y, "shape") else target_values(y))
+
+
+def check_learner(learner, owner):
+    """Raise TypeError unless `learner` is an active learner."""
+    if isinstance(learner, type):
+        raise TypeError(
+            f"The 'learner' parameter of {owner} must be an ActiveLearner. Got the class "
+            f"{learner.__name__} instead. Pass an instance: ActiveLearner(estimator, strategy)."
+        )
+    if not all(hasattr(learner, name) for name in ("fit", "query", "teach", "query_strategy")):
+        remedy = (
+            f"ActiveLearner({type(learner).__name__}(...), RandomSampling())"
+            if hasattr(learner, "fit")
+            else "ActiveLearner(estimator, strategy)"
+        )
+        raise TypeError(
+            f"The 'learner' parameter of {owner} must be an ActiveLearner. Got {learner!r} "
+            f"instead. Wrap the estimator: {remedy}."
+        )
+
+
+def check_budget(n_initial, budget, owner):
+    """Raise ValueError if the first sample alone is beyond the budget."""
+    if budget < n_initial:
+        raise ValueError(
+            f"budget of {owner} is the total number of labels and must be at least n_initial="
+            f"{n_initial}. Got {budget} instead."
+        )
