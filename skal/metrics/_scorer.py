@@ -42,13 +42,12 @@ def make_budget_scorer(scoring=None, *, rule="trapezoid"):
     --------
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.linear_model import LogisticRegression
-    >>> from skal.learner import ActiveLearner
+    >>> from skal import ActiveLearner
     >>> from skal.metrics import make_budget_scorer
     >>> from skal.model_selection import BudgetedActiveLearner
     >>> X, y = load_iris(return_X_y=True)
-    >>> model = BudgetedActiveLearner(
-    ...     ActiveLearner(LogisticRegression(max_iter=500)), n_instances=5, budget=20, random_state=0
-    ... ).fit(X, y)
+    >>> learner = ActiveLearner(LogisticRegression(max_iter=500))
+    >>> model = BudgetedActiveLearner(learner, n_instances=5, budget=20, random_state=0).fit(X, y)
     >>> scorer = make_budget_scorer("balanced_accuracy")
     >>> 0.3 < scorer(model, X, y) < 1
     True

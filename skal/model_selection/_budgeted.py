@@ -111,9 +111,8 @@ class BudgetedActiveLearner(MetaEstimatorMixin, BaseEstimator):
     >>> from skal.model_selection import BudgetedActiveLearner
     >>> from skal.strategies import MarginSampling, RandomSampling
     >>> X, y = load_iris(return_X_y=True)
-    >>> model = BudgetedActiveLearner(
-    ...     ActiveLearner(LogisticRegression(max_iter=500)), n_instances=8, budget=30, random_state=0
-    ... )
+    >>> learner = ActiveLearner(LogisticRegression(max_iter=500))
+    >>> model = BudgetedActiveLearner(learner, n_instances=8, budget=30, random_state=0)
     >>> model.fit(X, y).n_labels_
     array([10, 18, 26, 30])
     >>> search = GridSearchCV(

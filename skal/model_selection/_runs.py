@@ -83,9 +83,10 @@ def make_runs(learner, X, y, *, cv, n_repeats, groups, budget, random_state):
         cv = check_cv(cv, target, classifier=is_classifier(learner))
         n_passes = n_repeats or 1
     rows = np.arange(n_rows(X)) if is_mapping(X) else X
+    target = y if target is None else target
     runs = []
     for _ in range(n_passes):
-        for split, (train, test) in enumerate(cv.split(rows, y if target is None else target, groups)):
+        for split, (train, test) in enumerate(cv.split(rows, target, groups)):
             _check_train(int(mask[train].sum()), budget, split)
             seed = child_seed(root, _RUNS, len(runs))
             runs.append(Run(len(runs), split, train, test, seed))
@@ -104,8 +105,8 @@ def make_scorer_of(learner, scoring):
     """Return a callable ``(estimator, X, y) -> {column: value}``, and its column names."""
     if isinstance(scoring, (list, tuple, set)):
         # A set has no order of its own; columns need one.
-        scoring = {name: name for name in sorted(scoring)} if isinstance(scoring, set) else scoring
-        scoring = {name: name for name in scoring} if isinstance(scoring, (list, tuple)) else scoring
+        names = sorted(scoring) if isinstance(scoring, set) else scoring
+        scoring = {name: name for name in names}
     scorer = check_scoring(learner, scoring=scoring)
     if isinstance(scoring, dict):
         columns = list(scoring)
@@ -154,7 +155,7 @@ def run_cell(learner, X, y, run, scores, labels, *, error_score, return_queried,
         budgets = label_schedule(plan["n_initial"], plan["n_instances"], plan["budget"])
         place = f"{where} (at {budgets[min(len(records), len(budgets) - 1)]} labels)"
         cause = f"{type(error).__name__}: {error}"
-        if isinstance(error_score, str):
+        if error_score == "raise":
             raise RuntimeError(f"The simulation failed in {place}. {cause}") from error
         warnings.warn(
             f"The simulation failed in {place}; its scores from there on are {error_score}. "

@@ -144,7 +144,8 @@ def test_spread_moves_no_more_than_needed():
 
 
 def test_missing_scores_leave_gaps(results):
-    results.loc[(results["strategy"] == "margin") & (results["n_labels"] == 50), "mean_error"] = np.nan
+    last = (results["strategy"] == "margin") & (results["n_labels"] == 50)
+    results.loc[last, "mean_error"] = np.nan
     display = LearningCurveDisplay.from_results(results)
     assert np.isnan(display.lines_[1].get_ydata()).tolist() == [False] * 4 + [True]
     display.figure_.canvas.draw()

@@ -31,7 +31,9 @@ def _classifier():
 
 
 def test_frame_and_budget(iris):
-    curve = active_learning_curve(_classifier(), *iris, n_instances=7, budget=25, cv=3, random_state=0)
+    curve = active_learning_curve(
+        _classifier(), *iris, n_instances=7, budget=25, cv=3, random_state=0
+    )
     assert list(curve.columns) == [*FIXED, "score", *TIMES]
     assert len(curve) == 3 * 4
     for _, part in curve.groupby("split"):

@@ -1,5 +1,7 @@
 """The simulation loop: schedules, initial samples, and who sees which row when."""
 
+from typing import ClassVar
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,7 +64,8 @@ def test_every_query_takes_the_largest_rows_left():
 @pytest.mark.parametrize("kind", ["array", "3d", "csr", "coo", "pandas", "list"])
 def test_containers_give_the_same_rows(kind):
     X, y = _data()
-    expected = np.concatenate([r.queried for r in _run(ActiveLearner(Ridge(), LargestFirst()), X, y)])
+    rounds = _run(ActiveLearner(Ridge(), LargestFirst()), X, y)
+    expected = np.concatenate([r.queried for r in rounds])
     estimator = Ridge()
     if kind == "3d":
         X, estimator = X[:, :, None], _Flat()
@@ -102,7 +105,7 @@ def test_rows_without_label_are_never_queried():
 class _SeesAll(ClassifierMixin, BaseEstimator):
     """Counts the labelled and unlabelled rows each training was given."""
 
-    seen = []
+    seen: ClassVar[list] = []
 
     def fit(self, X, y):
         missing = np.array([label is None for label in np.asarray(y, dtype=object)])
