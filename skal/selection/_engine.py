@@ -1,0 +1,431 @@
+"""The lazy, blocked engine behind selectors that add one centre after another.
+
+Both need the squared distance of every row to its nearest centre after each pick, and one pass over
+the pool per pick is bound by memory. But these distances only fall, so old ones are upper bounds:
+
+- `sample_by_distance` (k-means++) proposes from old bounds and accepts with the ratio of the
+  distance now to the bound: an exact draw from the distances now;
+- `farthest_first` (k-center) keeps the few rows of largest bound exact, and goes on while the best
+  of them beats the bound of all others.
+
+The pool is then passed over once per many picks, in one GEMM (`NearestCentre.refresh`). Bounds come
+from float32 products plus all they can be wrong by; whatever decides is computed in float64 from
+differences of rows, so equal rows are at distance 0 exactly and equal distances tie.
+"""
+
+import numpy as np
+import torch
+
+from skal.utils._rows import Rows
+
+_CANDIDATES = 512  # rows that `farthest_first` keeps exact
+_FIRST_DRAWS, _MAX_DRAWS = 8, 128  # proposals of `sample_by_distance` between refreshes
+_BLOCK = 512  # centres in one GEMM of a refresh
+_EXACT_ROWS = 1024  # rows, and centres, of one float64 product
+# The same in numbers, for rows so wide that so many of them would take too much memory.
+_BLOCK_NUMBERS = 2**20
+_SUPERBLOCK_NUMBERS = 2**22  # centres in one pass over the pool
+_PAIR_NUMBERS = 2**19  # differences of rows in one batch
+
+# Where float64 products have lost so many digits to cancellation, differences are taken instead.
+_CANCELLED = 1e-6
+# A bound at most so many times its own uncertainty says nothing.
+_VAGUE = 64.0
+
+
+def farthest_first(rows, n, rng, *, fixed=None, ceiling=None, first=None, candidates=_CANDIDATES):
+    """Greedy k-center: `n` positions, each the row farthest from all centres before it.
+
+    Parameters
+    ----------
+    rows : Rows of shape (n_pool, D)
+        The pool.
+
+    n : int
+        How many rows to pick, at most `n_pool`.
+
+    rng : RandomState
+        Ranks the rows once; of rows at equal distance the highest rank comes first.
+
+    fixed : Rows of shape (m, D) or None, default=None
+        Centres that are there before the first pick.
+
+    ceiling : ndarray of shape (n_pool,) or None, default=None
+        Squared distance to one more centre (the origin). None means there is none.
+
+    first : int or None, default=None
+        The first pick. Needed where `fixed` and `ceiling` are None.
+
+    candidates : int, default=512
+        How many rows are kept exact.
+
+    Returns
+    -------
+    picks : list of n ints
+        Distinct positions, in order of choice.
+    """
+    near = NearestCentre(rows, fixed, ceiling=ceiling)
+    candidates = near.at_most(candidates)
+    rank = rng.permutation(len(rows))
+    if first is not None:
+        near.add(first, -np.inf)
+    while len(near.chosen) < n:
+        near.refresh()
+        front, rest = _exact_front(near, rank, candidates)
+        _pick_from_front(near, n, front, rank, rest)
+    return near.chosen
+
+
+def sample_by_distance(
+    rows,
+    n,
+    rng,
+    *,
+    fixed=None,
+    first=None,
+    tol=0.0,
+    first_draws=_FIRST_DRAWS,
+    max_draws=_MAX_DRAWS,
+):
+    """k-means++ seeding: `n` positions, each drawn with probability proportional to D^2.
+
+    Parameters
+    ----------
+    rows : Rows of shape (n_pool, D)
+        The pool.
+
+    n : int
+        How many rows to pick, at most `n_pool`.
+
+    rng : RandomState
+        What is drawn from it does not depend on `n`.
+
+    fixed : Rows of shape (m, D) or None, default=None
+        Centres that are there before the first pick.
+
+    first : int or None, default=None
+        The first pick. Needed where `fixed` is None.
+
+    tol : float, default=0.0
+        A squared distance of at most `tol` times the squared norm of the row counts as 0.
+
+    first_draws, max_draws : int, default=8, 128
+        Fewest and most proposals between two refreshes.
+
+    Returns
+    -------
+    picks : list of n ints
+        Distinct positions, in order of choice. Where all distances are 0, the rest is uniform.
+    """
+    near = NearestCentre(rows, fixed, zero_below=tol * rows.sq_norms(), settle=True)
+    if first is not None:
+        near.add(first, 0.0)
+    first_draws, max_draws = near.at_most(first_draws), near.at_most(max_draws)
+    n_draws = first_draws
+    while len(near.chosen) < n:
+        near.refresh()
+        if not near.upper.any():
+            left = np.setdiff1d(np.arange(len(rows)), near.chosen)
+            return near.chosen + rng.permutation(left)[: n - len(near.chosen)].tolist()
+        n_accepted = _draw_and_accept(near, n, rng, n_draws)
+        if n_accepted > 0.6 * n_draws:
+            n_draws = min(2 * n_draws, max_draws)
+        elif n_accepted < 0.3 * n_draws:
+            n_draws = max(n_draws // 2, first_draws)
+    return near.chosen
+
+
+def _draw_and_accept(near, n, rng, n_draws):
+    """Propose rows from the bounds and keep each with probability distance / bound."""
+    share = np.cumsum(near.upper / near.upper.max())
+    draws = np.searchsorted(share, rng.random_sample(n_draws) * share[-1], side="right")
+    draws = np.minimum(draws, np.flatnonzero(near.upper)[-1])  # rounding at the very end
+    bars = rng.random_sample(n_draws) * near.upper[draws]
+    near.exact(draws)
+    value, zero_below = near.upper[draws], near.zero_below[draws]
+    drawn, sq_norms = near.rows.gather(draws), near.sq_norms[draws]
+    between = _sq_distances(drawn, sq_norms, drawn, sq_norms).numpy()
+    accepted = []
+    for k, position in enumerate(draws.tolist()):
+        if bars[k] < value[k] and len(near.chosen) < n:
+            near.add(position, 0.0)
+            accepted.append(position)
+            value = np.minimum(value, between[:, k])
+            value[value <= zero_below] = 0.0
+    return len(accepted)
+
+
+def _pick_from_front(near, n, front, rank, rest):
+    """Pick from the exact rows `front` while the best beats `rest`, the best bound elsewhere."""
+    rows, sq_norms, value = near.rows.gather(front), near.sq_norms[front], near.upper[front].copy()
+    while len(near.chosen) < n:
+        best = _first_of(value, rank[front])
+        if value[best] == -np.inf or (value[best], rank[front[best]]) < rest:
+            break
+        near.add(int(front[best]), -np.inf)
+        value[best] = -np.inf
+        centre = rows.gather(slice(best, best + 1))
+        # The product tells which rows may have come nearer; the difference, by how much.
+        estimate = sq_norms + sq_norms[best]
+        error = 1e-12 * estimate
+        estimate -= 2.0 * rows.products(centre, dtype=torch.float64).numpy()[:, 0]
+        nearer = np.flatnonzero(estimate <= value * (1.0 + 1e-9) + error)
+        if len(nearer):
+            exact = _sq_differences(rows, nearer, centre, np.zeros(len(nearer), dtype=np.int64))
+            value[nearer] = np.minimum(value[nearer], exact)
+    alive = value > -np.inf
+    near.upper[front[alive]] = value[alive]
+    near.seen[front[alive]] = near.n_centres
+
+
+def _exact_front(near, rank, size):
+    """The `size` rows of largest bound, made exact, and the largest (bound, rank) of the others.
+
+    Bounds and ranks compare as pairs. The first of the front beats all others, so that at least
+    one row can be picked from it.
+    """
+    width = size
+    while True:
+        front, rest = _largest(near.upper, rank, width)
+        near.exact(front)
+        best = front[_first_of(near.upper[front], rank[front])]
+        if (near.upper[best], rank[best]) >= rest:
+            break
+        width *= 2  # bounds are too loose to tell: make more of them exact
+    if width > size:
+        front, rest = _largest(near.upper, rank, size)
+        near.exact(front)
+    return front[near.upper[front] > -np.inf], rest
+
+
+def _largest(values, rank, size):
+    """Positions of the `size` largest (value, rank) pairs, and the largest pair of the others."""
+    if size >= len(values):
+        return np.arange(len(values)), (-np.inf, -1)
+    cut = np.partition(values, len(values) - size)[len(values) - size]
+    above, ties = np.flatnonzero(values > cut), np.flatnonzero(values == cut)
+    ties = ties[np.argsort(-rank[ties])]
+    n_ties = size - len(above)
+    chosen = np.concatenate([above, ties[:n_ties]])
+    if n_ties < len(ties):
+        return chosen, (cut, rank[ties[n_ties]])
+    below = np.flatnonzero(values < cut)
+    if len(below) == 0:
+        return chosen, (-np.inf, -1)
+    best = below[_first_of(values[below], rank[below])]
+    return chosen, (values[best], rank[best])
+
+
+def _first_of(values, rank):
+    """Position of the largest (value, rank) pair."""
+    ties = np.flatnonzero(values == values.max())
+    return ties[np.argmax(rank[ties])]
+
+
+class NearestCentre:
+    """Squared distance of every row to its nearest centre: bounds for all, exact on demand.
+
+    Centres are the rows of `fixed`, then the rows of the pool that were added. `upper[i]` is never
+    below the distance to the first `n_covered` centres; where ``seen[i] = s > 0`` it is exactly
+    the distance to the first s of them.
+
+    Memory: 5 numbers per row, and blocks of a few MiB.
+    """
+
+    def __init__(self, rows, fixed=None, *, ceiling=None, zero_below=None, settle=False):
+        self.rows = rows.centered()
+        self.fixed = None if fixed is None else fixed.minus(self.rows.shift)
+        self.sq_norms = self.rows.sq_norms()
+        self.ceiling, self.zero_below, self.settle = ceiling, zero_below, settle
+        self.chosen = []
+        self.n_fixed = 0 if fixed is None else len(fixed)
+        self.n_covered = 0
+        self.upper = np.full(len(rows), np.inf) if ceiling is None else ceiling.copy()
+        self.seen = np.zeros(len(rows), dtype=np.int64)
+        self._dtype = _product_dtype(self.rows, self.fixed)
+        self._relative = _product_error(self.rows.widths, self._dtype)
+        largest = max(self.sq_norms.max(), self.fixed.sq_norms().max() if self.n_fixed else 0.0)
+        self._absolute = 1e-24 * largest  # more than products can lose to underflow
+
+    @property
+    def n_centres(self):
+        return self.n_fixed + len(self.chosen)
+
+    def add(self, position, value):
+        """Make a row of the pool a centre. `value` is what its own bound becomes, for good."""
+        self.chosen.append(int(position))
+        self.upper[position] = value
+        self.seen[position] = np.iinfo(np.int64).max
+
+    def at_most(self, n_rows, numbers=_BLOCK_NUMBERS):
+        """`n_rows`, or as many rows as hold so many numbers, but eight at least."""
+        return min(n_rows, max(8, numbers // sum(self.rows.widths)))
+
+    def refresh(self):
+        """Bring the bounds up to the last centre added."""
+        step = self.at_most(self.n_centres, _SUPERBLOCK_NUMBERS)
+        for a in range(self.n_covered, self.n_centres, step):
+            self._cover(a, min(a + step, self.n_centres))
+        self.n_covered = self.n_centres
+
+    def exact(self, positions, n_centres=None):
+        """Make the bounds of some rows the exact distances to the first `n_centres` (all) centres.
+
+        Parameters
+        ----------
+        positions : ndarray of ints
+            Rows of the pool.
+
+        n_centres : int or None, default=None
+            None means all centres added so far.
+        """
+        n_centres = self.n_centres if n_centres is None else n_centres
+        positions = positions[self.seen[positions] < n_centres]
+        known = self.seen[positions] > 0
+        step = self.at_most(_EXACT_ROWS)
+        for group in (positions[~known], positions[known]):
+            for k in range(0, len(group), step):
+                self._make_exact(group[k : k + step], n_centres)
+
+    def _cover(self, a, b):
+        """Lower the bounds by the centres a..b-1: products of chunks with blocks of centres."""
+        rows, step = self.rows, self.at_most(_BLOCK)
+        blocks = [self._block(s, min(s + step, b)) for s in range(a, b, step)]
+        nearest = torch.full((len(rows),), torch.inf, dtype=self._dtype, device=rows.device)
+        for low, high in rows.chunks():
+            chunk = rows.read(low, high, self._dtype)
+            for block, offset in blocks:
+                products = chunk.products(block, dtype=self._dtype).add_(offset)
+                torch.minimum(nearest[low:high], products.amin(1), out=nearest[low:high])
+        # |x - c|^2 <= (1 + e) |x|^2 + [(1 + 3 e) |c|^2 - 2 <x, c>], the products off by e |x| |c|.
+        bound = nearest.cpu().numpy().astype(np.float64)
+        bound += (1.0 + self._relative) * self.sq_norms + self._absolute
+        np.maximum(bound, 0.0, out=bound)
+        lower = bound < self.upper
+        if self.settle:
+            vague = bound <= _VAGUE * (self._relative * self.sq_norms + self._absolute)
+            self.exact(np.flatnonzero(lower & vague), b)
+            lower &= ~vague
+        self.upper[lower] = bound[lower]
+        self.seen[lower] = 0
+
+    def _make_exact(self, positions, n_centres):
+        start = int(self.seen[positions].min())
+        if start > 0:
+            value = self.upper[positions]
+        elif self.ceiling is not None:
+            value = self.ceiling[positions]
+        else:
+            value = np.full(len(positions), np.inf)
+        rows, sq_norms = self.rows.gather(positions), self.sq_norms[positions]
+        step = self.at_most(_EXACT_ROWS)
+        for a in range(start, n_centres, step):
+            centres, centre_sq_norms = self._centres(a, min(a + step, n_centres))
+            found = _nearest_sq_distance(rows, sq_norms, centres, centre_sq_norms)
+            value = np.minimum(value, found)
+        if self.zero_below is not None:
+            value[value <= self.zero_below[positions]] = 0.0
+        self.upper[positions] = value
+        self.seen[positions] = n_centres
+
+    def _centres(self, a, b):
+        """The centres a..b-1 in float64, and their squared norms."""
+        if b <= self.n_fixed:
+            return self.fixed.gather(slice(a, b)), self.fixed.sq_norms()[a:b]
+        if a < self.n_fixed:
+            parts = self._centres(a, self.n_fixed), self._centres(self.n_fixed, b)
+            return _stack(*(part[0] for part in parts)), np.concatenate([p[1] for p in parts])
+        positions = np.array(self.chosen[a - self.n_fixed : b - self.n_fixed])
+        return self.rows.gather(positions), self.sq_norms[positions]
+
+    def _block(self, a, b):
+        """What a chunk is multiplied with and what is added: -2 c, and (1 + 3 e) |c|^2."""
+        centres, sq_norms = self._centres(a, b)
+        offset = torch.from_numpy((1.0 + 3.0 * self._relative) * sq_norms)
+        offset = offset.to(dtype=self._dtype, device=self.rows.device)
+        return centres.times(-2.0, self._dtype, self.rows.device), offset
+
+
+def _product_dtype(rows, fixed):
+    """float32, unless squares would leave its range."""
+    for part in (rows,) if fixed is None else (rows, fixed):
+        for sq_norm in part.max_sq_norms():
+            if not 1e-10 <= sq_norm <= 1e24:
+                return torch.float64
+    return torch.float32
+
+
+def _product_error(widths, dtype):
+    """What <x, c> / (|x| |c|) may be off by, rounding of x, c and of the sums included.
+
+    A sum of d products is off by at most d units of rounding, and by more than 8 sqrt(d) of them
+    with a probability below 1e-12 (N. J. Higham and T. Mary, 2019, SIAM J. Sci. Comput. 41(5),
+    Theorem 2.4).
+    """
+    unit = torch.finfo(dtype).eps / 2
+    return unit * (16 + sum(min(width, 8 * np.sqrt(width)) for width in widths))
+
+
+def _stack(top, bottom):
+    """Rows in float64 on the CPU, one below the other."""
+    return Rows(*(torch.cat(pair) for pair in zip(top.parts(), bottom.parts(), strict=True)))
+
+
+# ---------------------------------------------------------------- distances in float64
+
+
+def _nearest_sq_distance(rows, sq_norms, centres, centre_sq_norms):
+    """Squared distance of each row to the nearest of some centres: ndarray (len(rows),).
+
+    The product finds the nearest centre; the distance to it is taken from the difference.
+    """
+    table, cancelled = _expanded(rows, sq_norms, centres, centre_sq_norms)
+    every = np.arange(len(rows))
+    value = _sq_differences(rows, every, centres, table.argmin(1).numpy())
+    i, j = (part.numpy() for part in torch.nonzero(cancelled, as_tuple=True))
+    if len(i):
+        np.minimum.at(value, i, _sq_differences(rows, i, centres, j))
+    return value
+
+
+def _sq_distances(rows, sq_norms, centres, centre_sq_norms):
+    """All squared distances: float64 tensor (len(rows), len(centres)); 0 between equal rows."""
+    table, cancelled = _expanded(rows, sq_norms, centres, centre_sq_norms)
+    i, j = torch.nonzero(cancelled, as_tuple=True)
+    if len(i):
+        table[i, j] = torch.from_numpy(_sq_differences(rows, i.numpy(), centres, j.numpy()))
+    return table
+
+
+def _expanded(rows, sq_norms, centres, centre_sq_norms):
+    """|x|^2 + |c|^2 - 2 <x, c>, and where cancellation has spoiled it."""
+    scale = torch.from_numpy(sq_norms)[:, None] + torch.from_numpy(centre_sq_norms)
+    table = rows.products(centres, dtype=torch.float64).mul_(-2.0).add_(scale)
+    return table, table <= scale.mul_(_CANCELLED)
+
+
+def _sq_differences(rows, i, centres, j):
+    """|rows[i] - centres[j]|^2 pair by pair, exactly 0 where they are equal: ndarray (len(i),)."""
+    x, c = rows.parts(), centres.parts()
+    result = np.empty(len(i))
+    step = max(1, _PAIR_NUMBERS // sum(rows.widths))
+    for k in range(0, len(i), step):
+        left = [part[torch.from_numpy(i[k : k + step])] for part in x]
+        right = [part[torch.from_numpy(j[k : k + step])] for part in c]
+        result[k : k + step] = _sq_difference(left, right).numpy()
+    return result
+
+
+def _sq_difference(left, right):
+    """|x - c|^2 of dense rows or of Kronecker products, row by row.
+
+    kron(a, h) - kron(a', h') = kron(a - a', (h + h') / 2) + kron((a + a') / 2, h - h'): neither
+    the products are built nor digits lost where the rows are nearly equal.
+    """
+    differences = [x - c for x, c in zip(left, right, strict=True)]
+    if len(left) == 1:
+        return (differences[0] ** 2).sum(1)
+    means = [(x + c) / 2 for x, c in zip(left, right, strict=True)]
+    (dh, da), (mh, ma) = differences, means
+    squares = (da**2).sum(1) * (mh**2).sum(1) + (ma**2).sum(1) * (dh**2).sum(1)
+    return (squares + 2 * (da * ma).sum(1) * (dh * mh).sum(1)).clamp_(min=0.0)
