@@ -1,7 +1,5 @@
 """Learning curves over a labelling budget, with error bands."""
 
-from itertools import cycle
-
 import numpy as np
 from scipy import stats
 
@@ -10,6 +8,7 @@ from skal.model_selection._results import curves_of, find_strategy, score_column
 # Colours of Okabe and Ito (2008), told apart by colour-blind readers; yellow is lost on white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_DASHES = ("-", (0, (3, 1)), (0, (1, 1)))
 _GREY = "#5a5a5a"
 _ERRORS = ("se", "std", "ci95", None)
 _LEGENDS = ("direct", "box", None)
@@ -181,7 +180,7 @@ class LearningCurveDisplay:
         self.figure_ = self.ax_.figure
         self.lines_, self.bands_ = [], []
 
-        for name, style in _styles(self.scores, grey).items():
+        for name, style in _styles(self.scores, grey, len(self.n_labels)).items():
             curves = self.scores[name]
             if reference is not None:
                 curves = curves - self.scores[reference]
@@ -224,17 +223,24 @@ def _new_axes():
     return ax
 
 
-def _styles(names, grey):
-    """One look per strategy: colour and marker, and a dashed grey one in the back."""
-    looks = cycle(zip(_COLOURS * len(_MARKERS), _MARKERS * len(_COLOURS)))
+def _styles(names, grey, n_rounds):
+    """One look per strategy: colour, marker and dashes, and a dashed grey one in the back."""
+    others = [name for name in names if name != grey]
+    # A dozen markers tell lines apart; more hide them.
+    common = {"linewidth": 1.8, "markersize": 4.5, "markeredgecolor": "white"}
+    common["markevery"] = 1 + (n_rounds - 1) // 12
     styles = {}
     for name in names:
         if name == grey:
-            look = {"color": _GREY, "linestyle": (0, (5, 2)), "zorder": 2.5}
-        else:
-            colour, marker = next(looks)
-            look = {"color": colour, "marker": marker, "zorder": 3.5}
-        styles[name] = look | {"linewidth": 1.8, "markersize": 4.5, "markeredgecolor": "white"}
+            styles[name] = {"color": _GREY, "linestyle": (0, (5, 2)), "zorder": 2.5} | common
+            continue
+        place = others.index(name)
+        styles[name] = {
+            "color": _COLOURS[place % len(_COLOURS)],
+            "marker": _MARKERS[place % len(_MARKERS)],
+            "linestyle": _DASHES[place // len(_COLOURS) % len(_DASHES)],
+            "zorder": 3.5,
+        } | common
     return styles
 
 
