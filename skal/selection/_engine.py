@@ -263,7 +263,7 @@ class NearestCentre:
 
     def refresh(self):
         """Bring the bounds up to the last centre added."""
-        step = self.at_most(self.n_centres, _SUPERBLOCK_NUMBERS)
+        step = max(1, self.at_most(self.n_centres, _SUPERBLOCK_NUMBERS))
         for a in range(self.n_covered, self.n_centres, step):
             self._cover(a, min(a + step, self.n_centres))
         self.n_covered = self.n_centres

@@ -69,8 +69,8 @@ class KCenterGreedy(BatchSelector):
     >>> Z = np.array([[0.0], [1.0], [10.0], [11.0], [30.0]])
     >>> KCenterGreedy().select(Z, 3)
     array([4, 0, 3])
-    >>> KCenterGreedy().select(Z, 3, Z_labeled=[[29.0]])
-    array([0, 3, 1])
+    >>> KCenterGreedy().select(Z, 2, Z_labeled=[[29.0]])
+    array([0, 3])
     """
 
     _parameter_constraints: dict = {

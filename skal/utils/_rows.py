@@ -73,7 +73,7 @@ class Rows:
                 "features and factors of Rows must have the same number of rows. Got "
                 f"{len(self._features)} and {len(self._factors)} instead."
             )
-        self._scale = None  # (n,) float64: row i stands for scale[i] * row i
+        self._divisors = None  # per part (n,) float64: row i is divided by divisors[part][i]
         self._shift = None  # (d,) float64, dense only: subtracted from every row
         self._sq_norms = None
         self._max_sq_norms = None
@@ -188,9 +188,11 @@ class Rows:
 
     def normalized(self):
         """These rows divided by their norms, lazily; a row of zeros stays zero."""
-        norms = np.sqrt(self.sq_norms())
         rows = Rows(self._features, self._factors)
-        rows._scale = torch.from_numpy(1.0 / np.where(norms > 0, norms, 1.0))
+        rows._divisors = []
+        for part in self.parts():
+            norms = np.sqrt(Rows(part).sq_norms())
+            rows._divisors.append(torch.from_numpy(np.where(norms > 0, norms, 1.0)))
         return rows
 
     def centered(self):
@@ -213,7 +215,7 @@ class Rows:
         if shift is None:
             return self
         rows = Rows(self._features)
-        rows._scale, rows._shift = self._scale, shift
+        rows._divisors, rows._shift = self._divisors, shift
         return rows
 
     @property
@@ -222,7 +224,7 @@ class Rows:
         return self._shift
 
     def parts(self):
-        """The tensors that gathered rows consist of: (features,) or (features, factors)."""
+        """(features,) or (features, factors): tensors where the rows were gathered."""
         return tuple(part for part in (self._features, self._factors) if part is not None)
 
     def max_sq_norms(self):
@@ -275,20 +277,23 @@ class Rows:
     # ------------------------------------------------------------------ plumbing
 
     def _take(self, index, dtype, device):
-        """(features, factors) at `index`, scaled and shifted, as tensors."""
-        features = _to_tensor(self._features, index, dtype, device)
-        factors = None
-        if self._factors is not None:
-            factors = _to_tensor(self._factors, index, dtype, device)
-        if self._scale is not None:
-            scale = self._scale[index][:, None].to(device=device, dtype=dtype)
-            if factors is None:
-                features = features * scale
-            else:
-                factors = factors * scale
+        """(features, factors) at `index`, divided and shifted, as tensors."""
+        # What float32 cannot hold must not be rounded before it is divided and shifted.
+        wide = self._divisors is not None or (self._shift is not None and not self._is_narrow())
+        first = torch.float64 if wide else dtype
+        parts = [_to_tensor(part, index, first, device) for part in self.parts()]
+        if self._divisors is not None:
+            for k, divisors in enumerate(self._divisors):
+                parts[k] = parts[k] / divisors[index][:, None].to(device)
         if self._shift is not None:
-            features = features - self._shift.to(device=device, dtype=dtype)
-        return features, factors
+            parts[0] = parts[0] - self._shift.to(device=device, dtype=first)
+        parts = [part.to(dtype) for part in parts]
+        return parts[0], parts[1] if len(parts) == 2 else None
+
+    def _is_narrow(self):
+        """Whether float32 holds every feature exactly."""
+        kind = str(self._features.dtype).removeprefix("torch.")
+        return kind in ("float32", "float16", "bfloat16", "bool", "uint8", "int8", "int16")
 
     def _scan(self, name):
         """One pass: squared norms and, for dense rows, column sums."""
@@ -301,7 +306,8 @@ class Rows:
             if factors is None:
                 sums += features.sum(0)
             squares = [(part * part).sum(1) for part in (features, factors) if part is not None]
-            largest = [max(old, float(new.max())) for old, new in zip(largest, squares)]
+            for k, square in enumerate(squares):
+                largest[k] = max(largest[k], float(square.max()))
             sq_norms[a:b] = squares[0].mul_(squares[1] if len(squares) == 2 else 1.0).cpu().numpy()
         _raise_if_bad(~np.isfinite(sq_norms), name)
         self._sq_norms, self._max_sq_norms, self._sums = sq_norms, tuple(largest), sums.cpu()
