@@ -1,0 +1,534 @@
+"""How a strategy sees through an estimator to its net: features, logits, probabilities."""
+
+import copy
+from collections.abc import Mapping
+from contextlib import contextmanager
+from functools import partial
+from math import prod
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import nn
+
+from skal.neural_network._device import check_device
+from skal.neural_network._loader import take_tensor
+from skal.neural_network._net import _CHUNK_VALUES, BaseNet, _indexed, first_output
+from skal.neural_network._probabilities import log_probabilities, needs_logits
+from skal.neural_network._seed import preserved_generators
+from skal.neural_network._unwrap import find_net, has_net, predictor_inputs, unwrap
+from skal.utils._tables import n_rows
+
+__all__ = ["NetView", "find_net", "has_net", "predictor_inputs", "unwrap"]
+
+
+class NetView:
+    """The torch module inside a fitted estimator, evaluated on rows as the estimator takes them.
+
+    It applies the preprocessing in front of the net, streams the rows through the module in chunks,
+    in evaluation mode, and leaves everything as it was: weights, buffers, train flags, hooks and
+    torch's random generators.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted net of :mod:`skal.neural_network` or of skorch, however wrapped; see
+        :func:`find_net`.
+
+    device : str or None, default=None
+        Where to evaluate. None is where the net is. On another device a copy of the module is used;
+        the net stays where it is.
+
+    batch_size : int or None, default=None
+        Rows per chunk. None takes as many as keep a chunk around 8 MB.
+
+    layer : str or None, default=None
+        The head: the layer whose input are the features, by its name in ``named_modules()``. None
+        is the last ``nn.Linear`` that runs.
+
+    needed_by : str or None, default=None
+        Who looks, for errors.
+
+    Attributes
+    ----------
+    net : skorch.NeuralNet
+        The net found.
+
+    module : torch.nn.Module
+        Its module, or the copy on `device`.
+
+    device : torch.device
+        Where it is evaluated.
+
+    transformers : list
+        The preprocessing in front of the net.
+
+    Raises
+    ------
+    TypeError
+        If there is no net at the end of the estimator.
+
+    See Also
+    --------
+    find_net : Only finds the net.
+
+    Notes
+    -----
+    The outputs are in the units the net was trained on: those of the transformed target inside
+    ``TransformedTargetRegressor``, and standard deviations with ``standardize_y=True``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skal.neural_network import NetView, NeuralNetClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> net = NeuralNetClassifier(module__hidden=(16,), max_epochs=2, random_state=0)
+    >>> view = NetView(make_pipeline(StandardScaler(), net).fit(X, y))
+    >>> view.features(X).shape, view.logits(X).shape
+    (torch.Size([150, 16]), torch.Size([150, 3]))
+    """
+
+    def __init__(self, estimator, *, device=None, batch_size=None, layer=None, needed_by=None):
+        self._owner = needed_by or type(self).__name__
+        self.transformers, self.net = find_net(estimator, needed_by=self._owner)
+        module = self.net.module_
+        module = getattr(module, "_orig_mod", module)  # that of torch.compile
+        home = _device_of(module)
+        self.device = home if device is None else _indexed(check_device(device, self._owner))
+        self.module = module if self.device == home else copy.deepcopy(module).to(self.device)
+        self.batch_size = batch_size
+        self._layers = dict(self.module.named_modules())
+        if layer is not None and layer not in self._layers:
+            raise ValueError(
+                f"'layer' of {self._owner} must name a layer of {type(self.module).__name__}, one "
+                f"of {[name for name in self._layers if name]}. Got {layer!r} instead."
+            )
+        self._layer = layer
+        self._head_name = layer
+        self._sizes = None
+
+    # ------------------------------------------------------------------ numbers per row
+
+    def features(self, X):
+        """Compute the input of the head.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        H : tensor of shape (n_samples, d), dtype float32
+            Penultimate features, on `device`.
+        """
+        return self._pass(X, ("features",))[0]
+
+    def logits(self, X):
+        """Compute the output of the head.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        Z : tensor of shape (n_samples, n_outputs), dtype float32
+            What the head returns, on `device`.
+        """
+        return self._pass(X, ("logits",))[0]
+
+    def features_and_logits(self, X):
+        """Compute the input and the output of the head in one pass.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        H : tensor of shape (n_samples, d), dtype float32
+            Penultimate features.
+
+        Z : tensor of shape (n_samples, n_outputs), dtype float32
+            What the head makes of them.
+        """
+        return self._pass(X, ("features", "logits"))
+
+    def outputs(self, X):
+        """Compute what the module returns; its first output if there are several.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        F : tensor of shape (n_samples, n_outputs), dtype float32
+            The outputs, on `device`.
+        """
+        return self._pass(X, ("outputs",))[0]
+
+    def log_probabilities(self, X):
+        """Compute the logarithms of the class probabilities, from logits where there are any.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        log_P : tensor of shape (n_samples, n_classes), dtype float64
+            Natural logarithms, in the order of the net's classes; a single sigmoid output gives two
+            columns.
+
+        Raises
+        ------
+        ValueError
+            If the net is no classifier.
+        """
+        if needs_logits(self.net):
+            outputs, logits = self._pass(X, ("outputs", "logits"), head_required=False)
+        else:
+            outputs, logits = self.outputs(X), None
+        return log_probabilities(self.net, outputs, logits, self._owner)
+
+    def probabilities(self, X):
+        """Compute the class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        P : tensor of shape (n_samples, n_classes), dtype float64
+            Rows sum to 1.
+        """
+        return self.log_probabilities(X).exp()
+
+    def map(self, function, X):
+        """Apply a function to chunks of preprocessed rows and join the results.
+
+        Parameters
+        ----------
+        function : callable
+            Gets a chunk of inputs on `device` (a tensor, or a dict of them), and returns a tensor
+            with a row for each, or a tuple of such tensors. Runs in evaluation mode without
+            gradients; ``torch.enable_grad`` and ``torch.func`` turn them on inside.
+
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        values : tensor of shape (n_samples, ...), or tuple of tensors
+            The joined results.
+        """
+        several = True
+        joined = []
+        with self.evaluating(), torch.no_grad():
+            for rows, chunk in self.batches(X):
+                parts = function(chunk)
+                several = isinstance(parts, tuple)
+                joined = _store(joined, parts if several else (parts,), rows, self._n_rows)
+        return tuple(joined) if several else joined[0]
+
+    # ------------------------------------------------------------------ the module
+
+    @property
+    def head(self):
+        """The layer whose input are the features: the last ``nn.Linear`` that runs."""
+        self._probe()
+        return self._layers[self._head_name]
+
+    @property
+    def n_features_(self):
+        """Number of penultimate features, d."""
+        self._probe()
+        return self._sizes["features"]
+
+    @property
+    def n_outputs(self):
+        """Number of values that the module returns per row."""
+        if self._sizes is None and hasattr(self.net, "n_outputs_"):
+            return self.net.n_outputs_
+        self._probe()
+        return self._sizes["outputs"]
+
+    def parameters(self):
+        """Return the parameters of the module.
+
+        Returns
+        -------
+        parameters : dict of str to tensor
+            By name, detached, sharing memory with the module.
+        """
+        return {name: value.detach() for name, value in self.module.named_parameters()}
+
+    def functional(self, parameters, chunk):
+        """Call the module with other parameters, in evaluation mode.
+
+        Parameters
+        ----------
+        parameters : dict of str to tensor
+            Parameters to use, by name; the module's own where missing.
+
+        chunk : tensor or dict of tensors
+            Preprocessed inputs, as `batches` yields them.
+
+        Returns
+        -------
+        F : tensor of shape (n, n_outputs)
+            The outputs, differentiable in `parameters`.
+        """
+        with _eval_flags(self.module):
+            args, kwargs = ((), dict(chunk)) if isinstance(chunk, Mapping) else ((chunk,), {})
+            outputs = torch.func.functional_call(self.module, parameters, args, kwargs)
+        return _as_columns(first_output(outputs))
+
+    @contextmanager
+    def evaluating(self):
+        """Put the module into evaluation mode, and everything back at the end.
+
+        Restores train flags, parameters, buffers and torch's random generators, also after an
+        error; switches autocasting off.
+        """
+        state = [(t, t.detach().clone()) for t in _tensors(self.module)]
+        autocast = torch.autocast(self.device.type, enabled=False)
+        with preserved_generators(), autocast, _eval_flags(self.module):
+            try:
+                yield
+            finally:
+                with torch.no_grad():
+                    for tensor, before in state:
+                        if not torch.equal(tensor, before):
+                            tensor.copy_(before)
+
+    # ------------------------------------------------------------------ streaming
+
+    def batches(self, X):
+        """Iterate over the inputs of the module in chunks, in order.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them.
+
+        Yields
+        ------
+        rows : slice
+            Positions in `X`.
+
+        chunk : tensor or dict of tensors
+            What the module is called with, on `device`.
+        """
+        for transformer in self.transformers:
+            X = transformer.transform(X)
+        if isinstance(self.net, BaseNet):
+            # Arrays are checked and cast chunk by chunk: a memory map is never copied whole.
+            check = self.net._validate_rows
+            if not (isinstance(X, np.ndarray) and X.ndim > 1):
+                X, check = check(X), _same
+        else:
+            check = _same
+            if not isinstance(X, (np.ndarray, torch.Tensor, Mapping)) and not sparse.issparse(X):
+                X = np.asarray(X)
+        self._n_rows = n = n_rows(X)
+        if n == 0:
+            raise ValueError(f"X has 0 sample(s); {self._owner} needs at least one row.")
+        size = self.batch_size or self._chunk_size(X)
+        for start in range(0, n, size):
+            rows = slice(start, min(start + size, n))
+            yield rows, self._to_device(X, rows, check)
+
+    def _chunk_size(self, X):
+        parts = X.values() if isinstance(X, Mapping) else [X]
+        n_values = sum(prod(part.shape[1:]) for part in parts)
+        trained = self.net.batch_size if isinstance(self.net.batch_size, int) else 1
+        return max(trained, 1, min(8192, _CHUNK_VALUES // max(1, n_values)))
+
+    def _to_device(self, X, rows, check):
+        if isinstance(X, Mapping):
+            return {name: self._to_device(value, rows, check) for name, value in X.items()}
+        tensor = take_tensor(check(X[rows]), slice(None))
+        # Weights say what the module computes in; integers stay (they are looked up).
+        weight = next(self.module.parameters(), None)
+        if tensor.is_floating_point() and weight is not None and weight.is_floating_point():
+            return tensor.to(self.device, weight.dtype)
+        return tensor.to(self.device)
+
+    # ------------------------------------------------------------------ passes with hooks
+
+    def _pass(self, X, wanted, *, head_required=True):
+        """Run the rows through the module and return the `wanted` of each, checked."""
+        hooked = wanted != ("outputs",)
+        joined = []
+        with self.evaluating(), torch.no_grad():
+            for rows, chunk in self.batches(X):
+                found = self._forward(chunk, hooked, head_required)
+                if found.get(wanted[-1]) is None:
+                    wanted = tuple(name for name in wanted if found.get(name) is not None)
+                    hooked = False
+                joined = _store(joined, [found[name] for name in wanted], rows, self._n_rows)
+        for name, values in zip(wanted, joined, strict=True):
+            self._check_finite(name, values)
+        if not head_required and len(joined) == 1:
+            joined.append(None)
+        return tuple(joined)
+
+    def _forward(self, chunk, hooked, head_required):
+        """Call the module on a chunk: a dict of its outputs, features and logits."""
+        if not hooked:
+            return {"outputs": _rowwise(_call(self.module, chunk))}
+        calls = []
+        names = self._linear_names() if self._head_name is None else [self._head_name]
+        handles = []
+        try:
+            for name in names:
+                hook = partial(_record, calls, name)
+                handles.append(
+                    self._layers[name].register_forward_hook(hook, with_kwargs=True)
+                )
+            outputs = _rowwise(_call(self.module, chunk))
+        finally:
+            for handle in handles:
+                handle.remove()
+        if not calls or not self._leads_to_outputs(calls[-1], outputs):
+            if head_required:
+                raise ValueError(self._no_head(calls, outputs))
+            return {"outputs": outputs}
+        name, features, logits = calls[-1]
+        found = {"outputs": outputs, "features": _flat(features), "logits": _flat(logits)}
+        self._head_name = name
+        self._sizes = {part: values.shape[1] for part, values in found.items()}
+        return found
+
+    def _leads_to_outputs(self, call, outputs):
+        """Whether a layer has a row for each row, and (unless named) as many values as the module.
+
+        The sizes are all there is to tell: what happens after the layer cannot be seen.
+        """
+        _, features, logits = call
+        if features.shape[0] != len(outputs) or logits.shape[0] != len(outputs):
+            return False
+        return self._layer is not None or prod(logits.shape[1:]) == prod(outputs.shape[1:])
+
+    def _no_head(self, calls, outputs):
+        module = type(self.module).__name__
+        if self._layer is not None:
+            if not calls:
+                return f"The layer {self._layer!r} of {module} does not run. Name another layer."
+            shape = tuple(calls[-1][1].shape)
+            return (
+                f"The layer {self._layer!r} of {module} gets an input of shape {shape} for "
+                f"{len(outputs)} rows. Name a layer that gets one row for each: layer=<name>."
+            )
+        others = [name for name in self._layers if name]
+        remedy = f"Name the layer whose input are the features: layer=<name>, one of {others}."
+        if not calls:
+            return f"{self._owner} found no nn.Linear that runs in {module}. {remedy}"
+        name, _, logits = calls[-1]
+        return (
+            f"The last nn.Linear that runs in {module} is {name!r}, with output of shape "
+            f"{tuple(logits.shape)}, and does not lead to the module's output of shape "
+            f"{tuple(outputs.shape)}. {remedy}"
+        )
+
+    def _linear_names(self):
+        return [name for name, layer in self._layers.items() if isinstance(layer, nn.Linear)]
+
+    def _probe(self):
+        """Learn head and sizes from a pass of zeros, where no pass has been made yet."""
+        if self._sizes is not None:
+            return
+        shape = getattr(self.net, "_row_shape", None)
+        if shape is None:
+            # Of a foreign net, only that its first layer is linear tells the size of a row.
+            first = next((m for m in self.module.modules() if not list(m.children())), None)
+            if not isinstance(first, nn.Linear):
+                raise AttributeError(
+                    f"The head of {type(self.module).__name__} is known after the first pass of "
+                    "rows: call features(X) first."
+                )
+            shape = (first.in_features,)
+        weight = next(self.module.parameters())
+        zeros = torch.zeros((2, *shape), device=self.device, dtype=weight.dtype)
+        with self.evaluating(), torch.no_grad():
+            self._forward(zeros, True, True)
+
+    def _check_finite(self, name, values):
+        bad = ~torch.isfinite(values.flatten(1)).all(1)
+        if bad.any():
+            rows = torch.nonzero(bad).ravel().tolist()
+            first = ", ".join(str(row) for row in rows[:5])
+            more = ", ..." if len(rows) > 5 else ""
+            raise ValueError(
+                f"The {name} of {type(self.net).__name__} are NaN or infinite for {len(rows)} of "
+                f"{len(values)} rows (rows {first}{more}). Look at these rows of X; if they are in "
+                "order, the training has diverged: lower lr or scale the data, and fit again."
+            )
+
+
+def _record(calls, name, layer, args, kwargs, output):
+    """Forward hook: remember what went into a layer and what came out."""
+    features = args[0] if args else next(iter(kwargs.values()))
+    # A copy: what follows may write over the output.
+    calls.append((name, features, first_output(output).clone()))
+
+
+def _call(module, chunk):
+    return module(**chunk) if isinstance(chunk, Mapping) else module(chunk)
+
+
+def _rowwise(outputs):
+    return _as_columns(first_output(outputs)).float()
+
+
+def _as_columns(outputs):
+    return outputs[:, None] if outputs.ndim == 1 else outputs
+
+
+def _flat(values):
+    return _as_columns(values).flatten(1).float()
+
+
+def _same(values):
+    return values
+
+
+def _store(joined, parts, rows, n):
+    """Write a chunk of results into tensors for all rows, made at the first chunk."""
+    if not joined:
+        joined = [part.new_empty((n, *part.shape[1:])) for part in parts]
+    for whole, part in zip(joined, parts, strict=True):
+        whole[rows] = part
+    return joined
+
+
+def _device_of(module):
+    return next((tensor.device for tensor in _tensors(module)), torch.device("cpu"))
+
+
+def _tensors(module):
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+@contextmanager
+def _eval_flags(module):
+    """Evaluation mode for a while, with the flags of every submodule put back."""
+    flags = [(part, part.training) for part in module.modules()]
+    try:
+        module.eval()
+        yield
+    finally:
+        for part, flag in flags:
+            part.training = flag
