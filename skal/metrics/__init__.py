@@ -1,14 +1,28 @@
-"""What a labelling budget bought: numbers for curves, and for pairs of them."""
+"""What a labelling budget bought: numbers for curves, for pairs of them, and for many settings."""
 
+from skal.metrics._auca import AUCARatio, auca, auca_ratio
 from skal.metrics._budget import area_under_budget_curve, labels_to_reach
+from skal.metrics._error_cdf import normalized_error_cdf
 from skal.metrics._paired import RatioToBaseline, paired_z, ratio_to_baseline
+from skal.metrics._penalty import pairwise_penalty_matrix
+from skal.metrics._permutation import PermutationTestResult, permutation_test
+from skal.metrics._rounds import average_rank, rounds_below_baseline
 from skal.metrics._scorer import make_budget_scorer
 
 __all__ = [
+    "AUCARatio",
+    "PermutationTestResult",
     "RatioToBaseline",
     "area_under_budget_curve",
+    "auca",
+    "auca_ratio",
+    "average_rank",
     "labels_to_reach",
     "make_budget_scorer",
+    "normalized_error_cdf",
     "paired_z",
+    "pairwise_penalty_matrix",
+    "permutation_test",
     "ratio_to_baseline",
+    "rounds_below_baseline",
 ]
