@@ -163,7 +163,7 @@ def auca_ratio(
     trials = np.array(
         [
             ratio_to_baseline([a], [b], greater_is_better=greater_is_better).ratio
-            for a, b in zip(*areas)
+            for a, b in zip(*areas, strict=True)
         ]
     )
     std = float(trials.std(ddof=ddof)) if len(trials) > ddof else float("nan")

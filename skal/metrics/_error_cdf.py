@@ -141,7 +141,9 @@ def normalized_error_cdf(
         )
 
     ratios, weights = {name: [] for name in names}, []
-    for setting, reference, budgets, known in zip(settings, references, rounds, complete):
+    for setting, reference, budgets, known in zip(
+        settings, references, rounds, complete, strict=True
+    ):
         if len(known) == 0:
             continue
         errors = _mean_errors(setting, known, greater_is_better, best_score)

@@ -173,7 +173,7 @@ def count_wins(
     complete = complete_rounds(settings, rounds, names)
 
     matrix = np.zeros((len(names), len(names)))
-    for setting, budgets, known, limit in zip(settings, rounds, complete, critical):
+    for setting, budgets, known, limit in zip(settings, rounds, complete, critical, strict=True):
         wins = np.zeros_like(matrix)
         for t in known:
             for i, j in combinations(range(len(names)), 2):

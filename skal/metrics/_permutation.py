@@ -220,9 +220,11 @@ def _as_codes(y_true, *predictions):
             f"Got shape {y_true.shape} instead."
         )
     if (y_true == y_true[0]).all():
-        raise ValueError(f"y_true must have at least 2 classes. Got only {y_true[0]!r} instead.")
+        raise ValueError(
+            f"y_true must have at least 2 classes. Got only {y_true.tolist()[0]!r} instead."
+        )
     tables = [None if p is None else np.atleast_2d(np.asarray(p)) for p in predictions]
-    for name, table in zip(("pred_a", "pred_b", "pred_random"), tables):
+    for name, table in zip(("pred_a", "pred_b", "pred_random"), tables, strict=True):
         if table is not None and (table.ndim != 2 or table.shape[1] != len(y_true)):
             raise ValueError(
                 f"{name} must have shape ({len(y_true)},) or (n_rounds, {len(y_true)}), one class "

@@ -101,7 +101,7 @@ def rounds_below_baseline(
     settings = read_settings(results, score)
     references = [baseline_of(setting, baseline) for setting in settings]
     counts = {name: [0, 0, 0] for name in strategies_of(settings) if name not in references}
-    for setting, reference in zip(settings, references):
+    for setting, reference in zip(settings, references, strict=True):
         limit = critical_value(threshold, test, check_runs(setting))
         theirs = setting.curves[reference]
         for name in counts.keys() & setting.curves.keys():
@@ -193,7 +193,7 @@ def average_rank(results, *, score=None, greater_is_better=True, include_initial
     rounds = [np.arange(first, len(setting.n_labels)) for setting in settings]
     ranks = [
         _ranks(setting, names, some, greater_is_better)
-        for setting, some in zip(settings, complete_rounds(settings, rounds, names))
+        for setting, some in zip(settings, complete_rounds(settings, rounds, names), strict=True)
         if len(some)
     ]
     if not ranks:

@@ -103,15 +103,21 @@ def complete_rounds(settings, rounds, names):
     """Leave out, with a warning, the rounds at which some strategy has no score."""
     kept = [
         np.array([t for t in some if setting.has(names, t)], dtype=np.int64)
-        for setting, some in zip(settings, rounds)
+        for setting, some in zip(settings, rounds, strict=True)
     ]
     n_all, n_kept = sum(map(len, rounds)), sum(map(len, kept))
     if n_kept < n_all:
-        where = [s.name for s, some, left in zip(settings, rounds, kept) if len(left) < len(some)]
+        where = [
+            s.name
+            for s, some, left in zip(settings, rounds, kept, strict=True)
+            if len(left) < len(some)
+        ]
         missing = [
             name
             for name in names
-            if not all(s.has([name], t) for s, some in zip(settings, rounds) for t in some)
+            if not all(
+                s.has([name], t) for s, some in zip(settings, rounds, strict=True) for t in some
+            )
         ]
         warnings.warn(
             f"{n_all - n_kept} of {n_all} label budgets are left out for every strategy, because "
@@ -124,7 +130,7 @@ def complete_rounds(settings, rounds, names):
 
 def check_any_rounds(settings, rounds):
     """Raise if no setting has a label budget, warn if some have none."""
-    empty = [setting.name for setting, some in zip(settings, rounds) if len(some) == 0]
+    empty = [setting.name for setting, some in zip(settings, rounds, strict=True) if len(some) == 0]
     if len(empty) == len(settings):
         raise ValueError(
             "No setting has a label budget to compare at: with label_budgets='doubling' the "
