@@ -6,10 +6,11 @@ the pool per pick is bound by memory. But these distances only fall, so old ones
 - `sample_by_distance` (k-means++) proposes from old bounds and accepts with the ratio of the
   distance now to the bound: an exact draw from the distances now;
 - `farthest_first` (k-center) keeps the few rows of largest bound exact, and goes on while the best
-  of them beats the bound of all others.
+  of them beats the bound of all others. Rows whose bound is lower need not be looked at, however
+  many centres there are.
 
-The pool is then passed over once per many picks, in one GEMM (`NearestCentre.refresh`). Bounds come
-from float32 products plus all they can be wrong by; whatever decides is computed in float64 from
+Bounds are brought up for many centres at once, in one GEMM (`NearestCentre.refresh`). They come
+from float32 products plus all those can be wrong by; whatever decides is computed in float64 from
 differences of rows, so equal rows are at distance 0 exactly and equal distances tie.
 """
 
@@ -69,8 +70,8 @@ def farthest_first(rows, n, rng, *, fixed=None, ceiling=None, first=None, candid
     rank = rng.permutation(len(rows))
     if first is not None:
         near.add(first, -np.inf)
+    near.refresh(upto=max(near.at_most(_BLOCK), near.n_fixed // 8))  # far rows see the rest later
     while len(near.chosen) < n:
-        near.refresh()
         front, rest = _exact_front(near, rank, candidates)
         _pick_from_front(near, n, front, rank, rest)
     return near.chosen
@@ -175,7 +176,7 @@ def _pick_from_front(near, n, front, rank, rest):
             value[nearer] = np.minimum(value[nearer], exact)
     alive = value > -np.inf
     near.upper[front[alive]] = value[alive]
-    near.seen[front[alive]] = near.n_centres
+    near.seen[front[alive]] = near.covered[front[alive]] = near.n_centres
 
 
 def _exact_front(near, rank, size):
@@ -186,12 +187,19 @@ def _exact_front(near, rank, size):
     """
     width = size
     while True:
+        # Bring up what may belong to the front: bounds below its middle can wait.
+        likely, _ = _largest(near.upper, rank, size)
+        near.refresh(likely)
+        level = max(np.median(near.upper[likely]), 0.0)  # those picked are at -inf
+        stale = np.flatnonzero((near.upper >= level) & (near.covered < near.n_centres))
+        near.refresh(stale)
         front, rest = _largest(near.upper, rank, width)
         near.exact(front)
         best = front[_first_of(near.upper[front], rank[front])]
         if (near.upper[best], rank[best]) >= rest:
             break
-        width *= 2  # bounds are too loose to tell: make more of them exact
+        if len(stale) == 0:
+            width *= 2  # it is rounding that keeps the bounds from telling: take more exactly
     if width > size:
         front, rest = _largest(near.upper, rank, size)
         near.exact(front)
@@ -226,10 +234,10 @@ class NearestCentre:
     """Squared distance of every row to its nearest centre: bounds for all, exact on demand.
 
     Centres are the rows of `fixed`, then the rows of the pool that were added. `upper[i]` is never
-    below the distance to the first `n_covered` centres; where ``seen[i] = s > 0`` it is exactly
-    the distance to the first s of them.
+    below the distance to the first `covered[i]` centres, hence to all; where ``seen[i] = s > 0``
+    it is exactly the distance to the first s of them.
 
-    Memory: 5 numbers per row, and blocks of a few MiB.
+    Memory: 6 numbers per row, and blocks of a few MiB.
     """
 
     def __init__(self, rows, fixed=None, *, ceiling=None, zero_below=None, settle=False):
@@ -239,8 +247,8 @@ class NearestCentre:
         self.ceiling, self.zero_below, self.settle = ceiling, zero_below, settle
         self.chosen = []
         self.n_fixed = 0 if fixed is None else len(fixed)
-        self.n_covered = 0
         self.upper = np.full(len(rows), np.inf) if ceiling is None else ceiling.copy()
+        self.covered = np.zeros(len(rows), dtype=np.int64)
         self.seen = np.zeros(len(rows), dtype=np.int64)
         self._dtype = _product_dtype(self.rows, self.fixed)
         self._relative = _product_error(self.rows.widths, self._dtype)
@@ -261,12 +269,19 @@ class NearestCentre:
         """`n_rows`, or as many rows as hold so many numbers, but eight at least."""
         return min(n_rows, max(8, numbers // sum(self.rows.widths)))
 
-    def refresh(self):
-        """Bring the bounds up to the last centre added."""
-        step = max(1, self.at_most(self.n_centres, _SUPERBLOCK_NUMBERS))
-        for a in range(self.n_covered, self.n_centres, step):
-            self._cover(a, min(a + step, self.n_centres))
-        self.n_covered = self.n_centres
+    def refresh(self, positions=None, upto=None):
+        """Bring the bounds of some rows (all) up to the last centre added, or the first `upto`."""
+        n_centres = self.n_centres if upto is None else min(upto, self.n_centres)
+        positions = np.arange(len(self.rows)) if positions is None else np.sort(positions)
+        positions = positions[self.covered[positions] < n_centres]
+        covered = self.covered[positions]
+        step = max(1, self.at_most(n_centres, _SUPERBLOCK_NUMBERS))
+        while len(positions):
+            start = covered.min()
+            group = covered == start
+            for a in range(start, n_centres, step):
+                self._cover(positions[group], a, min(a + step, n_centres))
+            positions, covered = positions[~group], covered[~group]
 
     def exact(self, positions, n_centres=None):
         """Make the bounds of some rows the exact distances to the first `n_centres` (all) centres.
@@ -287,27 +302,28 @@ class NearestCentre:
             for k in range(0, len(group), step):
                 self._make_exact(group[k : k + step], n_centres)
 
-    def _cover(self, a, b):
-        """Lower the bounds by the centres a..b-1: products of chunks with blocks of centres."""
+    def _cover(self, group, a, b):
+        """Lower some bounds by the centres a..b-1: products of chunks with blocks of centres."""
         rows, step = self.rows, self.at_most(_BLOCK)
         blocks = [self._block(s, min(s + step, b)) for s in range(a, b, step)]
-        nearest = torch.full((len(rows),), torch.inf, dtype=self._dtype, device=rows.device)
-        for low, high in rows.chunks():
-            chunk = rows.read(low, high, self._dtype)
+        nearest = torch.full((len(group),), torch.inf, dtype=self._dtype, device=rows.device)
+        for low, high in rows.chunks(len(group)):
+            chunk = rows.read(_as_slice(group[low:high]), self._dtype)
             for block, offset in blocks:
                 products = chunk.products(block, dtype=self._dtype).add_(offset)
                 torch.minimum(nearest[low:high], products.amin(1), out=nearest[low:high])
         # |x - c|^2 <= (1 + e) |x|^2 + [(1 + 3 e) |c|^2 - 2 <x, c>], the products off by e |x| |c|.
         bound = nearest.cpu().numpy().astype(np.float64)
-        bound += (1.0 + self._relative) * self.sq_norms + self._absolute
+        bound += (1.0 + self._relative) * self.sq_norms[group] + self._absolute
         np.maximum(bound, 0.0, out=bound)
-        lower = bound < self.upper
+        self.covered[group] = np.maximum(self.covered[group], b)
+        lower = bound < self.upper[group]
         if self.settle:
-            vague = bound <= _VAGUE * (self._relative * self.sq_norms + self._absolute)
-            self.exact(np.flatnonzero(lower & vague), b)
+            vague = bound <= _VAGUE * (self._relative * self.sq_norms[group] + self._absolute)
+            self.exact(group[lower & vague], b)
             lower &= ~vague
-        self.upper[lower] = bound[lower]
-        self.seen[lower] = 0
+        self.upper[group[lower]] = bound[lower]
+        self.seen[group[lower]] = 0
 
     def _make_exact(self, positions, n_centres):
         start = int(self.seen[positions].min())
@@ -327,6 +343,7 @@ class NearestCentre:
             value[value <= self.zero_below[positions]] = 0.0
         self.upper[positions] = value
         self.seen[positions] = n_centres
+        self.covered[positions] = np.maximum(self.covered[positions], n_centres)
 
     def _centres(self, a, b):
         """The centres a..b-1 in float64, and their squared norms."""
@@ -364,6 +381,13 @@ def _product_error(widths, dtype):
     """
     unit = torch.finfo(dtype).eps / 2
     return unit * (16 + sum(min(width, 8 * np.sqrt(width)) for width in widths))
+
+
+def _as_slice(positions):
+    """Sorted positions as a slice where they have no gap: reading that makes no copy."""
+    if positions[-1] - positions[0] + 1 == len(positions):
+        return slice(int(positions[0]), int(positions[-1]) + 1)
+    return positions
 
 
 def _stack(top, bottom):

@@ -40,15 +40,15 @@ class KCenterGreedy(BatchSelector):
     Notes
     -----
     The picks are those of the textbook loop in float64; only the work is arranged otherwise.
-    Distances to the nearest centre only fall, so old ones are upper bounds; 512 rows are kept
-    exact, and the pool is passed over again only when none of them beats all other bounds. Bounds
-    come from float32 products plus their rounding error. A pool of float64 is computed with as
-    exactly as one of float32. Distances that differ in the last digits of float64 may be taken
-    for each other.
+    Distances to the nearest centre only fall, so those to some of the centres are upper bounds.
+    512 rows are kept exact, and other rows are compared with the centres they have not met, in
+    matrix products, only when none of the 512 beats their bounds. Bounds come from float32
+    products plus their rounding error; distances that differ in the last digits of float64 may be
+    taken for each other.
 
-    Cost: 2 n_pool D (n_labeled + n_instances) operations in matrix products, about ten passes
-    over the pool per thousand picks, 5 numbers per row and blocks of a few MiB. Factored rows
-    cost (K + d) in place of D.
+    Cost: at most 2 n_pool D (n_labeled + n_instances) operations, most of them in matrix products
+    (a quarter to a half of that on the benchmarks: near rows are left out); 6 numbers per row and
+    blocks of a few MiB. Factored rows cost (K + d) in place of D = K d, in time and in memory.
 
     With ``return_scores=True``, `select` returns the distance of each row to its nearest labelled
     row (or origin) in units of `Z`; its norm where there is neither; with ``metric="cosine"``,

@@ -44,7 +44,7 @@ class KMeansPlusPlus(BatchSelector):
     D^2 now / D^2 then, computed in float64 from differences.
 
     Cost: 2 n_pool D n_instances operations in matrix products, 13 passes over the pool per
-    thousand picks on the benchmarks, 5 numbers per row and blocks of a few MiB. Factored rows
+    thousand picks on the benchmarks, 6 numbers per row and blocks of a few MiB. Factored rows
     cost (K + d) in place of D = K d, in time and in memory. Where no row has a positive distance
     left, the rest of the batch is drawn uniformly.
 

@@ -175,9 +175,9 @@ class Rows:
 
     # ------------------------------------------------------------------ derived rows
 
-    def read(self, a, b, dtype=torch.float32):
-        """The rows a..b-1 as Rows of tensors of `dtype` on `device`; no copy if they are so."""
-        return Rows(*self._take(slice(a, b), dtype, self.device))
+    def read(self, index, dtype=torch.float32):
+        """The rows at `index` as tensors of `dtype` on `device`; a slice of such makes no copy."""
+        return Rows(*self._take(index, dtype, self.device))
 
     def times(self, number, dtype, device):
         """All rows times a number, as tensors of `dtype` on `device`: for blocks."""
@@ -207,8 +207,9 @@ class Rows:
         mean = self._sums / len(self)
         if float(mean @ mean) <= 0.75 * float(sq_norms.mean()):
             return self
-        # In float32 so that subtracting it from float32 numbers is exact in float64.
-        return self.minus(mean.to(torch.float32).to(torch.float64))
+        # Of 24 binary digits, so that float64 holds its difference from a float32 number exactly.
+        digits, exponent = np.frexp(mean.numpy())
+        return self.minus(torch.from_numpy(np.ldexp(np.round(digits * 2**24), exponent - 24)))
 
     def minus(self, shift):
         """These dense rows minus one vector, lazily. None changes nothing."""
@@ -266,13 +267,14 @@ class Rows:
         _raise_if_bad(~torch.isfinite(Z).all(1).cpu().numpy(), "Z")
         return Z
 
-    def chunks(self):
-        """Pairs (a, b) that cut the rows into chunks of a few MiB."""
+    def chunks(self, n_rows=None):
+        """Pairs (a, b) that cut so many rows (all) into chunks of a few MiB."""
+        n_rows = len(self) if n_rows is None else n_rows
         size = _CHUNK_BYTES // (8 * max(1, sum(self.widths)))
         size = min(max(size, 16), _MAX_CHUNK)
         if self.device.type == "cuda":
             size *= _CUDA_CHUNKS
-        return [(a, min(a + size, len(self))) for a in range(0, len(self), size)]
+        return [(a, min(a + size, n_rows)) for a in range(0, n_rows, size)]
 
     # ------------------------------------------------------------------ plumbing
 

@@ -90,14 +90,46 @@ def test_picks_in_small_blocks(rng, small_blocks, n_labeled):
     np.testing.assert_array_equal(KCenterGreedy().select(Z, 200, Z_labeled=Z_labeled), expected)
 
 
-def test_few_passes_over_the_pool(rng, monkeypatch):
-    passes = []
+@pytest.fixture
+def pairs(monkeypatch):
+    """Number of (row, centre) pairs in each call of the blocked products."""
+    calls = []
     cover = engine.NearestCentre._cover
-    monkeypatch.setattr(
-        engine.NearestCentre, "_cover", lambda self, a, b: passes.append(b - a) or cover(self, a, b)
-    )
-    KCenterGreedy().select(rng.standard_normal((3000, 40)), 400)
-    assert sum(passes) < 400 and len(passes) < 40
+
+    def counting(self, group, a, b):
+        calls.append(len(group) * (b - a))
+        return cover(self, group, a, b)
+
+    monkeypatch.setattr(engine.NearestCentre, "_cover", counting)
+    return calls
+
+
+@pytest.mark.parametrize("n_labeled", [0, 1500])
+def test_less_than_one_product_per_row_and_centre(rng, pairs, n_labeled):
+    Z, Z_labeled = rng.standard_normal((4000, 40)), rng.standard_normal((n_labeled, 40))
+    KCenterGreedy().select(Z, 400, Z_labeled=Z_labeled)
+    assert sum(pairs) < 0.8 * 4000 * (400 + n_labeled)
+    assert len(pairs) < 80
+
+
+def test_rows_to_refresh_may_come_in_any_order(rng):
+    Z = rng.standard_normal((30, 3))
+    near = engine.NearestCentre(Rows(Z))
+    near.add(0, -np.inf)
+    positions = np.array([2, 9, 7, 5])  # as many as a gapless range from 2 to 5
+    near.refresh(positions)
+    expected = ((Z[positions] - Z[0]) ** 2).sum(1)
+    np.testing.assert_allclose(near.upper[positions], expected, rtol=1e-4)
+    assert np.isinf(near.upper[[3, 4]]).all()
+
+
+def test_vague_bounds_of_factored_rows(rng):
+    """A large common part that factored rows cannot subtract: float32 tells nothing."""
+    features, factors = 100 + rng.standard_normal((1500, 4)), 10 + rng.standard_normal((1500, 3))
+    features, factors = 1 + features / 1e4, 1 + factors / 1e4
+    Z = (factors[:, :, None] * features[:, None, :]).reshape(1500, -1)
+    picks = KCenterGreedy().select(Rows(features, factors), 700)
+    np.testing.assert_array_equal(picks, brute_force(Z, 700, first=largest(Z)))
 
 
 def test_origin_is_a_centre(rng):
@@ -208,17 +240,12 @@ def test_lattices_with_many_ties_match_the_ranked_loop(seed, n, width, n_labeled
         assert picks == brute_force(Z, n, labeled, first=first, rank=rank)
 
 
-def test_ties_of_thousands_of_rows_need_no_pass_per_pick(monkeypatch):
+def test_ties_of_thousands_of_rows_need_no_pass_per_pick(pairs):
     """One-hot rows: every distance is the same, float32 cannot tell them apart."""
-    passes = []
-    cover = engine.NearestCentre._cover
-    monkeypatch.setattr(
-        engine.NearestCentre, "_cover", lambda self, a, b: passes.append(b - a) or cover(self, a, b)
-    )
     Z = np.eye(40, dtype=np.float32)[np.arange(4000) % 40]
     picks = KCenterGreedy(random_state=0).select(Z, 60)
     assert sorted(picks[:40] % 40) == list(range(40)) and len(set(picks)) == 60
-    assert len(passes) < 20
+    assert len(pairs) < 20
 
 
 @pytest.mark.parametrize("candidates", [1, 2, 512])
@@ -310,8 +337,9 @@ def test_scores_returned(rng):
         scores(KCenterGreedy(init="origin"), Z_labeled), np.minimum(norms, distances)
     )
     cosines = Z @ Z_labeled.T / norms[:, None] / np.linalg.norm(Z_labeled, axis=1)
-    np.testing.assert_allclose(scores(KCenterGreedy(metric="cosine"), Z_labeled), 1 - cosines.max(1))
-    np.testing.assert_allclose(scores(KCenterGreedy(metric="cosine")), norms)
+    cosine = KCenterGreedy(metric="cosine")
+    np.testing.assert_allclose(scores(cosine, Z_labeled), 1 - cosines.max(1))
+    np.testing.assert_allclose(scores(cosine), norms)
 
 
 @pytest.mark.parametrize(

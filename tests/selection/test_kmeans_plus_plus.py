@@ -104,7 +104,6 @@ def test_bounds_are_bounds(rng):
                              + 1e-4 * rng.standard_normal((400, 30))),
     }  # fmt: skip
     for what, rows in cases.items():
-        Z = np.asarray(rows.dense(), dtype=np.float64) if rows.is_factored else None
         Z = dense(features, rows.parts()[1]) if rows.is_factored else np.asarray(rows.parts()[0])
         Z = Z.astype(np.float64)
         for settle in (False, True):
@@ -244,7 +243,9 @@ def test_few_passes_over_the_pool(rng, monkeypatch):
     passes = []
     cover = engine.NearestCentre._cover
     monkeypatch.setattr(
-        engine.NearestCentre, "_cover", lambda self, a, b: passes.append(b - a) or cover(self, a, b)
+        engine.NearestCentre,
+        "_cover",
+        lambda self, group, a, b: passes.append(b - a) or cover(self, group, a, b),
     )
     KMeansPlusPlus(random_state=0).select(rng.standard_normal((5000, 30)), 1000)
     assert len(passes) <= 16
