@@ -169,8 +169,8 @@ def count_wins(
         )
         for setting in settings
     ]  # fmt: skip
-    check_any_rounds(settings, rounds)
-    complete = complete_rounds(settings, rounds, names)
+    check_any_rounds(settings, rounds, stacklevel=4)
+    complete = complete_rounds(settings, rounds, names, stacklevel=4)
 
     matrix = np.zeros((len(names), len(names)))
     for setting, budgets, known, limit in zip(settings, rounds, complete, critical, strict=True):

@@ -99,7 +99,7 @@ def _doubling_rounds(setting, baseline, greater_is_better):
     return 2 ** np.arange(max(batches.bit_length() - 1, 0), dtype=np.int64)
 
 
-def complete_rounds(settings, rounds, names):
+def complete_rounds(settings, rounds, names, *, stacklevel=3):
     """Leave out, with a warning, the rounds at which some strategy has no score."""
     kept = [
         np.array([t for t in some if setting.has(names, t)], dtype=np.int64)
@@ -123,12 +123,12 @@ def complete_rounds(settings, rounds, names):
             f"{n_all - n_kept} of {n_all} label budgets are left out for every strategy, because "
             f"{missing} have no score there (settings {where}).",
             UserWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
     return kept
 
 
-def check_any_rounds(settings, rounds):
+def check_any_rounds(settings, rounds, *, stacklevel=3):
     """Raise if no setting has a label budget, warn if some have none."""
     empty = [setting.name for setting, some in zip(settings, rounds, strict=True) if len(some) == 0]
     if len(empty) == len(settings):
@@ -142,7 +142,7 @@ def check_any_rounds(settings, rounds):
             f"Settings {empty} do not count: their baseline reaches 99 % of its final score within "
             "the first batch.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
 
 

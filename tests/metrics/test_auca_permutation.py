@@ -162,6 +162,12 @@ def test_identical_predictions_and_seeds(kind):
     assert other.statistic == first.statistic
 
 
+def test_pvalues_of_what_chance_never_does():
+    y = np.arange(200) % 10
+    assert permutation_test(y, y, y[::-1], n_perm=9, random_state=0).pvalue == 0.1
+    assert permutation_test(y, y, y[::-1], n_perm=9, kind="label", random_state=0).pvalue == 0.0
+
+
 def test_a_paired_test_keeps_its_level():
     # Two classifiers of equal skill: p-values below 0.05 come at most 5 % of the time.
     rng = np.random.default_rng(2)

@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
 
+from skal import ActiveLearner
 from skal.metrics import (
     average_rank,
     normalized_error_cdf,
@@ -15,6 +18,8 @@ from skal.metrics import (
     rounds_below_baseline,
 )
 from skal.metrics._settings import Setting, budget_rounds
+from skal.model_selection import compare_strategies
+from skal.strategies import MarginSampling, RandomSampling
 
 
 def frame(curves, n_labels=None, score="accuracy"):
@@ -210,8 +215,9 @@ def test_budgets_without_a_score_are_left_out_for_everyone():
     curves = two_strategies() | {"other": RANDOM + np.zeros((3, 1))}
     curves["other"] = curves["other"].copy()
     curves["other"][0, 1] = np.nan
-    with pytest.warns(UserWarning, match=r"1 of 3 label budgets are left out.*\['other'\]"):
+    with pytest.warns(UserWarning, match=r"1 of 3 label budgets are left out.*\['other'\]") as seen:
         matrix = pairwise_penalty_matrix(frame(curves))
+    assert seen[0].filename == __file__
     assert matrix.loc["margin", "random"] == 0
     assert matrix.loc["random", "margin"] == pytest.approx(1 / 3)
     # Absent from a setting altogether.
@@ -371,3 +377,22 @@ def test_average_rank_without_common_rounds():
         assert average_rank([one, two]).to_dict() == {"random": 2.0, "a": 1.0}
     with pytest.raises(ValueError, match="no round after the first"):
         average_rank(frame({"random": [[1]], "a": [[2]]}))
+
+
+def test_metrics_take_what_compare_strategies_returns():
+    X, y = load_iris(return_X_y=True)
+    settings = {
+        n: compare_strategies(
+            ActiveLearner(LogisticRegression(max_iter=500)),
+            [RandomSampling(), MarginSampling()],
+            X, y, n_initial=5, n_instances=n, budget=50, n_repeats=3, random_state=n,
+        )
+        for n in (3, 5)
+    }  # fmt: skip
+    names = ["RandomSampling", "MarginSampling"]
+    matrix = pairwise_penalty_matrix(settings, label_budgets="all")
+    assert list(matrix.index) == names and 0 <= matrix.to_numpy().min()
+    assert list(normalized_error_cdf(settings, label_budgets="all").columns) == names
+    table = rounds_below_baseline(settings)
+    assert table.loc["MarginSampling", "n_rounds"] == 15 + 9
+    assert average_rank(settings).sum() == pytest.approx(3)
