@@ -20,6 +20,7 @@ from skal.utils._tables import concat_rows, n_rows, take_rows
 from skal.utils._tags import accepts_unlabeled
 from skal.utils.validation import (
     append_target,
+    as_target,
     check_n_instances,
     check_same_length,
     is_labeled,
@@ -177,7 +178,7 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
             )
         if self.warm_start:
             check_warm_start(self.estimator)
-        X = validate_rows(self, X, reset=True)
+        X, y = validate_rows(self, X, reset=True), as_target(y)
         check_same_length(X, y)
         labeled = is_labeled(y)
         if not labeled.any():
@@ -192,7 +193,7 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
                 RandomSampling() if self.query_strategy is None else clone(self.query_strategy)
             ),
             "X_labeled_": X if labeled.all() else take_rows(X, labeled),
-            "y_labeled_": _as_target(labeled_target(y, labeled)),
+            "y_labeled_": labeled_target(y, labeled),
             "n_labeled_": int(labeled.sum()),
             # The rows of this fit, and which of them need not be asked about any more.
             "_X_given": None if labeled.all() else X,
@@ -253,6 +254,7 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
             X = validate_rows(self, X, reset=False)
         if y is None:
             raise ValueError("teach requires y to be passed, but the target y is None.")
+        y = as_target(y)
         check_same_length(X, y)
         if rows is not None:
             check_same_length(rows, y)
@@ -554,6 +556,7 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
         _raise_for_params(params, self, "score")
         X = validate_rows(self, X, reset=False)
         if y is not None:
+            y = as_target(y)
             check_same_length(X, y)
             labeled = is_labeled(y)
             if not labeled.any():
@@ -608,11 +611,6 @@ def _bind(strategy, estimator):
         if isinstance(value, QueryStrategy) or value is strategy:
             if getattr(value, "estimator", estimator) is None:
                 value.set_params(estimator=estimator)
-
-
-def _as_target(y):
-    """Lists become arrays; every other container stays what it is."""
-    return np.asarray(y) if isinstance(y, (list, tuple)) else y
 
 
 def _with_unlabeled(X, y, X_unlabeled):

@@ -23,8 +23,8 @@ from skal.strategies import (
 SELECTORS = [
     TopK(),
     KCenterGreedy(),
-    KCenterGreedy(init="origin", metric="cosine"),
-    KCenterGreedy(init="random"),
+    KCenterGreedy(init="origin"),
+    KCenterGreedy(init="random", metric="cosine"),
     KMeansPlusPlus(),
     KMeansPlusPlus(init="random", tol=1e-8),
 ]

@@ -263,7 +263,8 @@ class QueryStrategy(
         `predict_proba` otherwise.
         """
         if has_net(self.estimator_):
-            return self._net_view().log_probabilities(X).exp()
+            P = self._net_view().log_probabilities(X).exp()
+            return _check_probabilities(P, type(self).__name__)
         predict_proba = getattr(self.estimator_, "predict_proba", None)
         if predict_proba is None:
             raise ValueError(
@@ -293,7 +294,10 @@ class QueryStrategy(
             scores = np.asarray(Z.cpu() if isinstance(Z, torch.Tensor) else Z, dtype=np.float64)
             _check_finite_scores(scores, type(self).__name__)
             return as_rows(scores[:, None]), scores
-        return as_rows(Z), None
+        rows = as_rows(Z)
+        # Kept by the rows for the selector, and the check that all of them are finite.
+        rows.sq_norms(f"The representation of {type(self).__name__}")
+        return rows, None
 
     def _transform(self, X):
         X = validate_rows(self, X, reset=False)
@@ -309,7 +313,9 @@ class QueryStrategy(
         tags = extend_tags(super().__sklearn_tags__())
         tags.query_strategy_tags = self._tags
         tags.transformer_tags.preserves_dtype = []
-        if self.estimator is not None:
+        if self.estimator is None:
+            tags.input_tags.sparse = True
+        else:
             inner = get_tags(self.estimator)
             tags.input_tags = inner.input_tags
             tags.target_tags = inner.target_tags
@@ -327,11 +333,18 @@ def _check_probabilities(probabilities, owner):
             f"{owner} serves one output. Got the probabilities of {len(probabilities)} outputs "
             "instead. Use one learner per output."
         )
-    P = torch.tensor(np.ascontiguousarray(probabilities, dtype=np.float64))
-    if P.ndim != 2 or P.shape[1] < 2:
+    P = probabilities
+    if not isinstance(P, torch.Tensor):
+        P = torch.tensor(np.ascontiguousarray(P, dtype=np.float64))
+    if P.ndim != 2:
         raise ValueError(
-            f"{owner} needs at least two classes. Got probabilities of shape "
+            f"{owner} needs probabilities of shape (n_samples, n_classes). Got "
             f"{tuple(P.shape)} instead."
+        )
+    if P.shape[1] < 2:
+        raise ValueError(
+            f"{owner} needs at least two classes. Got {P.shape[1]} class instead: label rows of "
+            "another one first, or fix the columns of a net with classes=."
         )
     # Negated so that NaN counts as bad too.
     bad = ~((P >= 0).all(1) & ((P.sum(1) - 1).abs() <= 1e-3))
@@ -361,9 +374,9 @@ def _numeric_rows(X, device, owner):
         Z = np.asarray(X.detach().cpu() if isinstance(X, torch.Tensor) else X)
         Z = Z if Z.dtype in (np.float32, np.float64) else Z.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise type(error)(
             f"{owner} measures distances between the inputs of the predictor, which must be "
-            "numbers. Put the encoding of text and categories into the estimator "
+            f"numbers ({error}). Put the encoding of text and categories into the estimator "
             "(make_pipeline(preprocessing, predictor)), where the strategy finds it."
         ) from error
     Z = np.ascontiguousarray(Z.reshape(len(Z), -1))

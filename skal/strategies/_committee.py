@@ -8,7 +8,7 @@ from sklearn.utils import get_tags
 from skal.neural_network import predictor_inputs, unwrap
 from skal.strategies._base import QueryStrategy, _check_probabilities
 from skal.utils._compat import StrOptions
-from skal.utils._tables import is_frame
+from skal.utils._tables import is_frame, n_rows
 from skal.utils._tags import QueryStrategyTags
 
 _CLASSIFICATION = {"vote_entropy", "soft_vote_entropy", "kl", "kl_max", "variation_ratio"}
@@ -209,7 +209,7 @@ def _probabilities(member, ensemble, X):
         )
     # Members are trained on the positions of the classes, not on the classes.
     seen = np.asarray(member.classes_).astype(np.intp)
-    full = np.zeros((len(X) if hasattr(X, "__len__") else X.shape[0], len(classes)))
+    full = np.zeros((n_rows(X), len(classes)))
     if hasattr(member, "predict_proba"):
         own = _check_probabilities(_at_least_two(member.predict_proba(X)), "QueryByCommittee")
         full[:, seen] = own.numpy()[:, : len(seen)]

@@ -64,3 +64,9 @@ class RandomSampling(QueryStrategy):
 
     def _represent(self, X):
         return np.zeros(n_rows(X))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        if self.estimator is None:
+            tags.input_tags.allow_nan = tags.input_tags.string = True
+        return tags

@@ -41,7 +41,8 @@ def is_tensor(X):
 
 def is_mapping(X):
     """Whether `X` is a dict of arrays, such as skorch's ``SliceDict``."""
-    return isinstance(X, dict)
+    # A sparse matrix by keys is a dict, but no dict of arrays.
+    return isinstance(X, dict) and not sparse.issparse(X)
 
 
 def is_documents(X):

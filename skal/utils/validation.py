@@ -91,6 +91,13 @@ def target_values(y):
     return values
 
 
+def as_target(y):
+    """Return `y` as it is if it is an array, tensor, Series or frame; anything else as an array."""
+    if is_pandas(y) or is_polars(y) or is_tensor(y) or isinstance(y, np.ndarray):
+        return y
+    return target_values(y)
+
+
 def labeled_target(y, mask):
     """Return the labels of the rows in `mask`, with the dtype they would have on their own.
 
@@ -149,7 +156,7 @@ def check_n_instances(n_instances, n_pool, pool_name="X_pool"):
 
 
 def check_same_length(X, y, name="y"):
-    """Raise ValueError unless `X` and `y` have as many rows."""
+    """Raise ValueError unless `X` and `y` have equally many rows."""
     if n_rows(X) != n_rows(y):
         raise ValueError(
             f"X and {name} must have the same number of rows: found input variables with "
@@ -161,7 +168,7 @@ def validate_rows(estimator, X, *, reset):
     """Check the rows of `X` without converting what only the user's own pipeline understands.
 
     Frames, sparse matrices, arrays of any number of dimensions, lists of documents, dicts of arrays
-    and torch tensors pass as they are; other sequences become arrays. Whether values are finite
+    and torch tensors pass as they are; other sequences become arrays, other sparse formats CSR. Whether values are finite
     or numeric is the business of the estimator that computes with them.
 
     Parameters
@@ -201,7 +208,7 @@ def validate_rows(estimator, X, *, reset):
         X=X,
         dtype=None,
         ensure_all_finite=False,
-        accept_sparse=True,
+        accept_sparse=["csr", "csc"],
         allow_nd=True,
         reset=reset,
     )
