@@ -129,7 +129,7 @@ def _parser():
         metavar="N",
         help="random rows labelled before the first query",
     )
-    add("--n-instances", type=_at_least(1), default=10, metavar="N", help="rows per query")
+    add("--n-instances", type=_at_least(1), default=20, metavar="N", help="rows per query")
     add(
         "--budget",
         type=_at_least(1),
