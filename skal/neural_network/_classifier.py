@@ -35,7 +35,7 @@ class NeuralNetClassifier(BaseNet, skorch.NeuralNetClassifier):
     optimizer : optimizer class, default=torch.optim.Adam
         Its arguments are passed as ``optimizer__name=value``.
 
-    lr : float, default=0.003
+    lr : float, default=0.001
         Learning rate. Larger learns faster, until the loss diverges.
 
     max_epochs : int, default=100
@@ -119,7 +119,7 @@ class NeuralNetClassifier(BaseNet, skorch.NeuralNetClassifier):
         *,
         criterion=nn.CrossEntropyLoss,
         optimizer=torch.optim.Adam,
-        lr=0.003,
+        lr=0.001,
         max_epochs=100,
         batch_size=64,
         classes=None,

@@ -20,7 +20,7 @@ def best_device():
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def check_device(device, owner):
+def check_device(device, owner, *, purpose="train"):
     """Return `device` as a ``torch.device`` that can be computed on.
 
     Parameters
@@ -30,6 +30,9 @@ def check_device(device, owner):
 
     owner : str
         The class whose parameter this is, for the error.
+
+    purpose : str, default="train"
+        What it wants the device for, for the error.
 
     Returns
     -------
@@ -52,12 +55,12 @@ def check_device(device, owner):
     if kind == "cuda":
         if not torch.cuda.is_available():
             raise ValueError(
-                f"{owner}(device={given!r}) was asked to train on CUDA but torch finds no CUDA "
+                f"{owner}(device={given!r}) was asked to {purpose} on CUDA but torch finds no CUDA "
                 f"device. {remedy}"
             )
         if index and int(index) >= torch.cuda.device_count():
             raise ValueError(
-                f"{owner}(device={given!r}) was asked to train on CUDA device {index} but torch "
+                f"{owner}(device={given!r}) was asked to {purpose} on CUDA device {index} but torch "
                 f"finds only {torch.cuda.device_count()}, numbered from 0. {remedy}"
             )
     return torch.device(given)

@@ -31,6 +31,9 @@ _PARTS = ("module", "criterion", "optimizer", "callbacks")
 # Below this many multiply-adds per batch, a second thread costs more than it helps.
 _SMALL_BATCH = 2**25
 
+# Looking for repeated rows in larger tables would take longer than it is worth.
+_MERGED_VALUES = 2**22
+
 # Values (of four bytes) in a batch of rows to predict.
 _CHUNK_VALUES = 2**21
 
@@ -124,7 +127,8 @@ class BaseNet(NeuralNet):
         """
         n_rows = X.shape[0]
         weighted = weight is not None and np.ptp(weight) > 0
-        if n_rows <= self._rows_per_batch(n_rows) and self.train_split is None:
+        single = n_rows <= self._rows_per_batch(n_rows) and self.train_split is None
+        if single and prod(X.shape) <= _MERGED_VALUES:
             if not any(isinstance(part, _DEPENDS_ON_REPEATS) for part in self.module_.modules()):
                 dense = X.toarray() if sparse.issparse(X) else X
                 keys = np.hstack([dense.reshape(n_rows, -1), target.reshape(n_rows, -1)])

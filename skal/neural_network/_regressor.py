@@ -33,7 +33,7 @@ class NeuralNetRegressor(BaseNet, skorch.NeuralNetRegressor):
     optimizer : optimizer class, default=torch.optim.Adam
         Its arguments are passed as ``optimizer__name=value``.
 
-    lr : float, default=0.003
+    lr : float, default=0.001
         Learning rate. Larger learns faster, until the loss diverges.
 
     max_epochs : int, default=100
@@ -137,7 +137,7 @@ class NeuralNetRegressor(BaseNet, skorch.NeuralNetRegressor):
         *,
         criterion=nn.MSELoss,
         optimizer=torch.optim.Adam,
-        lr=0.003,
+        lr=0.001,
         max_epochs=100,
         batch_size=64,
         standardize_y=False,
@@ -195,7 +195,7 @@ class NeuralNetRegressor(BaseNet, skorch.NeuralNetRegressor):
         return self._fit(X, y, sample_weight, cold=cold)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
         """Train for another `max_epochs` epochs, on these rows alone.
 
         Parameters
@@ -208,6 +208,9 @@ class NeuralNetRegressor(BaseNet, skorch.NeuralNetRegressor):
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows in the loss.
+
+        classes : None
+            Ignored; part of skorch's interface.
 
         Returns
         -------

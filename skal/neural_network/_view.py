@@ -96,7 +96,10 @@ class NetView:
         module = self.net.module_
         module = getattr(module, "_orig_mod", module)  # that of torch.compile
         home = _device_of(module)
-        self.device = home if device is None else _indexed(check_device(device, self._owner))
+        if device is None:
+            self.device = home
+        else:
+            self.device = _indexed(check_device(device, self._owner, purpose="compute"))
         self.module = module if self.device == home else copy.deepcopy(module).to(self.device)
         self.batch_size = batch_size
         self._layers = dict(self.module.named_modules())
@@ -394,9 +397,7 @@ class NetView:
         try:
             for name in names:
                 hook = partial(_record, calls, name)
-                handles.append(
-                    self._layers[name].register_forward_hook(hook, with_kwargs=True)
-                )
+                handles.append(self._layers[name].register_forward_hook(hook, with_kwargs=True))
             outputs = _rowwise(_call(self.module, chunk))
         finally:
             for handle in handles:
