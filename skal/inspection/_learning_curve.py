@@ -95,11 +95,29 @@ class LearningCurveDisplay:
         score : str or None, default=None
             The column to draw. None is the only score there is.
 
-        baseline, relative_to, error, legend, ax, line_kw, fill_kw
-            As in :meth:`plot`.
+        baseline : str or None, default=None
+            Strategy drawn in dashed grey, as in :meth:`plot`.
+
+        relative_to : str or None, default=None
+            Strategy whose score is subtracted from everyone's, as in :meth:`plot`.
+
+        error : {"se", "std", "ci95"} or None, default="se"
+            Half-width of the bands, as in :meth:`plot`.
 
         score_name : str or None, default=None
             Label of the vertical axis; None is the name of the column, in words.
+
+        legend : {"direct", "box"} or None, default="direct"
+            Where the names are written, as in :meth:`plot`.
+
+        ax : matplotlib Axes or None, default=None
+            Where to draw. None makes a new figure.
+
+        line_kw : dict or None, default=None
+            Passed to ``Axes.plot`` for every curve.
+
+        fill_kw : dict or None, default=None
+            Passed to ``Axes.fill_between`` for every band.
 
         Returns
         -------

@@ -22,17 +22,17 @@ class QueryByCommittee(QueryStrategy):
     :math:`\bar p`, the fractions of votes :math:`v` and member predictions :math:`f_t`, the score
     of a row is
 
-    ===================== ================================================= =====================
-    `measure`             score                                             range
-    ===================== ================================================= =====================
-    "kl"                  mean over t of :math:`KL(p_t \,\|\, \bar p)`      [0, ln T], nats
-    "kl_max"              largest over t of the same                        [0, ln T], nats
-    "vote_entropy"        entropy of v                                      [0, ln min(T, C)], nats
-    "soft_vote_entropy"   entropy of :math:`\bar p`                         [0, ln C], nats
-    "variation_ratio"     1 - largest entry of v                            [0, 1 - 1/C]
-    "variance"            variance over t of :math:`f_t`, summed over       squared units of the
-                          outputs                                           target the members see
-    ===================== ================================================= =====================
+    ===================  =========================================  =======================
+    `measure`            score                                      range
+    ===================  =========================================  =======================
+    "kl"                 mean over t of :math:`KL(p_t, \bar p)`     [0, ln T], nats
+    "kl_max"             largest over t of the same                 [0, ln T], nats
+    "vote_entropy"       entropy of v                               [0, ln min(T, C)], nats
+    "soft_vote_entropy"  entropy of :math:`\bar p`                  [0, ln C], nats
+    "variation_ratio"    1 - largest entry of v                     [0, 1 - 1/C]
+    "variance"           variance of :math:`f_t` over t, summed     squared units of the
+                         over the outputs                           target the members see
+    ===================  =========================================  =======================
 
     for T members and C classes.
 
