@@ -60,7 +60,7 @@ def check_device(device, owner, *, purpose="train"):
             )
         if index and int(index) >= torch.cuda.device_count():
             raise ValueError(
-                f"{owner}(device={given!r}) was asked to {purpose} on CUDA device {index} but torch "
-                f"finds only {torch.cuda.device_count()}, numbered from 0. {remedy}"
+                f"{owner}(device={given!r}) was asked to {purpose} on CUDA device {index} but "
+                f"torch finds only {torch.cuda.device_count()}, numbered from 0. {remedy}"
             )
     return torch.device(given)
