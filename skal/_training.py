@@ -19,7 +19,7 @@ def train(estimator, X, y, fit_params, seed):
     with torch_seed(seed):
         try:
             return estimator.fit(X, y, **fit_params)
-        except (RuntimeError, TypeError, ValueError) as error:
+        except Exception as error:
             explanation = explain_fit_error(estimator, error)
             if explanation is None:
                 raise
