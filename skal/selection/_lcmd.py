@@ -15,7 +15,7 @@ from skal.selection._engine import (
 )
 from skal.selection._kcenter import first_row, nearest_sq_distances
 
-_SPECULATED = 32  # farthest rows whose distances are computed together
+_SPECULATED = 48  # farthest rows whose distances are computed together
 _BLOCK = 512  # centres in one GEMM of the first pass
 _EXACT_NUMBERS = 2**20  # of rows in one float64 batch
 
@@ -51,7 +51,7 @@ class LCMD(BatchSelector):
     cluster; when no row has a distance left, the rest of the batch is uniform.
 
     The picks are those of the textbook loop in float64. Cluster sizes may rise and fall, so that no
-    bound helps. Instead, the products with the farthest rows of the 32 largest clusters are computed
+    bound helps. Instead, the products with the farthest rows of the 48 next clusters are computed
     together, and for each of them only the rows that it might take over are kept: later picks often
     find theirs ready. These products are float32 plus all they can be wrong by; the distances
     themselves are computed in float64, from differences of rows. Sizes that agree to 11 digits count
@@ -78,7 +78,7 @@ class LCMD(BatchSelector):
     >>> LCMD().select(Z, 3)
     array([5, 0, 4])
     >>> LCMD().select(Z, 2, Z_labeled=[[0.0], [39.0]])
-    array([4, 1])
+    array([4, 2])
     """
 
     _prefix_stable = True
@@ -113,7 +113,7 @@ def largest_cluster_first(rows, n, rng, *, fixed=None, first=None, speculated=_S
     first : int or None, default=None
         The first pick. Needed where `fixed` is None.
 
-    speculated : int, default=32
+    speculated : int, default=48
         How many columns of distances are computed together.
 
     Returns

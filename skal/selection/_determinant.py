@@ -1,0 +1,391 @@
+"""Greedy determinants: the row of largest posterior variance, again and again.
+
+A pick lowers the variance of all rows, so that old variances are upper bounds. As in `_engine`, the
+512 rows of largest bound are kept exact, with their covariances in float64, and picks go on while
+the best of them beats the bound of all others; then bounds that may matter are lowered by the
+picks since, in one float32 GEMM. Whatever decides is float64.
+
+Rows are seen in units of the longest one: nothing depends on the scale, or overflows.
+"""
+
+import numpy as np
+import torch
+
+from skal.selection._engine import _as_slice, _first_of, _largest, _product_dtype, _product_error
+from skal.utils._rows import Rows
+
+_CANDIDATES = 512  # rows that are kept exact
+_MAX_WIDTH = 1024  # up to here the D x D posterior covariance is kept
+_MAX_WIDTH_LABELED = 8192  # and up to here if more rows are labelled
+_FIXED = 512  # labelled rows added at a time
+_CHUNK_NUMBERS = 2**21
+_FRONT_NUMBERS = 2**22
+
+_FLOOR = 1e-13  # noise below this, in squared units of the longest row, is raised to it
+_ZERO = 1e-12  # a variance below this share of the squared norm counts as 0
+_LEVEL = 0.5
+_LOOSE = 0.02  # bounds that exceed the variance by more than this share are made anew
+
+
+def greedy_variance(rows, n, rng, *, sigma=0.0, fixed=None, stop=0.0, candidates=_CANDIDATES):
+    """Up to `n` positions, each the row of largest posterior variance given all before it.
+
+    Parameters
+    ----------
+    rows : Rows of shape (n_pool, D)
+        The pool.
+
+    n : int
+        How many rows to pick, at most `n_pool`.
+
+    rng : RandomState
+        Ranks the rows once; of rows of equal variance the highest rank comes first.
+
+    sigma : float, default=0.0
+        Standard deviation of the noise, in units of the rows.
+
+    fixed : Rows of shape (m, D) or None, default=None
+        Rows that are known before the first pick.
+
+    stop : float, default=0.0
+        The picks end where no variance is above `stop` times the largest squared norm; with 0.0
+        they go on among rows of variance zero, at random.
+
+    candidates : int, default=512
+        How many rows are kept exact.
+
+    Returns
+    -------
+    picks : list of at most n ints
+        Distinct positions, in order of choice.
+    """
+    variances = PosteriorVariance(rows, sigma, fixed)
+    rank = rng.permutation(len(rows))
+    candidates = min(candidates, max(8, _FRONT_NUMBERS // variances.state.width))
+    picks = []
+    while len(picks) < n:
+        front, rest, best = _exact_front(variances, rank, candidates)
+        if best <= stop:
+            if stop > 0:
+                break
+            left = np.setdiff1d(np.arange(len(rows)), picks)
+            return picks + left[np.argsort(-rank[left])][: n - len(picks)].tolist()
+        picks += _pick_from_front(variances, n - len(picks), front, rank, rest, stop)
+    return picks
+
+
+def _pick_from_front(variances, n, front, rank, rest, stop):
+    """Pick from the exact rows `front` while the best beats `rest`, the best bound elsewhere."""
+    points, covariance = variances.covariance(front)
+    prior, noise = variances.prior[front], variances.state.noise
+    value, rounded = covariance.diagonal().copy(), variances.upper[front].copy()
+    columns = np.empty((min(n, len(front)), len(front)))
+    picked = []
+    while len(picked) < n:
+        best = _first_of(rounded, rank[front])
+        if rounded[best] <= stop or (rounded[best], rank[front[best]]) < rest:
+            break
+        known = columns[: len(picked)]
+        column = covariance[best] - known[:, best] @ known
+        column /= np.sqrt(value[best] + noise)
+        columns[len(picked)] = column
+        value -= column**2
+        picked.append(best)
+        rounded = round_variance(value, prior)
+        rounded[picked] = -np.inf
+    if picked:
+        variances.add(front[picked], Rows(*(part[picked] for part in points.parts())))
+    alive = rounded > -np.inf
+    variances.set_exact(front[alive], rounded[alive])
+    return front[picked].tolist()
+
+
+def _exact_front(variances, rank, size):
+    """The `size` rows of largest bound, made exact, and the largest (bound, rank) of the others.
+
+    The first of the front beats all others, so that at least one row can be picked from it. Its
+    variance comes third.
+    """
+    width = size
+    while True:
+        likely, _ = _largest(variances.upper, rank, size)
+        variances.refresh(likely)
+        level = np.quantile(variances.upper[likely], _LEVEL)
+        variances.refresh(np.flatnonzero(variances.upper >= max(level, 0.0)))
+        front, rest = _largest(variances.upper, rank, width)
+        front = front[variances.upper[front] > -np.inf]
+        loose = variances.make_exact(front, together=width == size)
+        best = front[_first_of(variances.upper[front], rank[front])]
+        if (variances.upper[best], rank[best]) >= rest:
+            break
+        if loose and variances.forget():
+            continue
+        if variances.is_current(np.flatnonzero(variances.upper >= variances.upper[best])):
+            width *= 2  # rounding keeps the bounds from telling: make more of them exact
+    if width > size:
+        front, rest = _largest(variances.upper, rank, size)
+        front = front[variances.upper[front] > -np.inf]
+        variances.make_exact(front, together=True)
+    return front, rest, variances.upper[best]
+
+
+def round_variance(value, prior):
+    """Variances without their last digits, so that equal rows have equal ones; 0 where lost."""
+    # A power of two, the same for norms that differ in the last digit; 1.4 keeps 1.0 off the edge.
+    quantum = np.ldexp(1.0, np.maximum(np.frexp(1.4 * prior)[1], -900) - 47)
+    return np.where(value > _ZERO * prior, np.round(value / quantum) * quantum, 0.0)
+
+
+class PosteriorVariance:
+    """Posterior variance of every row: bounds for all, exact on demand.
+
+    The prior is a linear model with independent standard normal weights. `upper[i]` is never below
+    the variance given the first `covered[i]` known rows, hence given all. Picked rows are at -inf.
+
+    Memory: 4 numbers per row, the state (below), and blocks of a few MiB.
+    """
+
+    def __init__(self, rows, sigma, fixed=None):
+        largest = max(part.sq_norms().max() for part in (rows, fixed) if part is not None)
+        self.rows, self.scale = rows, np.sqrt(largest) if largest > 0 else 1.0
+        self.prior = (np.sqrt(rows.sq_norms()) / self.scale) ** 2
+        self.upper = round_variance(self.prior, self.prior)
+        self.covered = np.zeros(len(rows), dtype=np.int64)
+        self.exact_at = np.zeros(len(rows), dtype=np.int64)
+        noise = max(float(sigma / self.scale) ** 2, _FLOOR)
+        n_fixed = 0 if fixed is None else len(fixed)
+        width = rows.shape[1]
+        kept = width <= max(_MAX_WIDTH, min(n_fixed, _MAX_WIDTH_LABELED))
+        if kept or not rows.is_factored:
+            self.state = _WeightSpace(width, noise, kept)
+        else:
+            self.state = _RowSpace(sum(rows.widths), noise)
+        self._dtype = _product_dtype(rows, fixed)
+        self._forgotten_at, self._kept = -1, None
+        for a in range(0, n_fixed, _FIXED):
+            self.state.add(_scaled(fixed, slice(a, a + _FIXED), self.scale))
+        if kept:
+            self.state.drop_directions()
+
+    def gather(self, index):
+        """Few rows in float64, in units of the longest."""
+        return _scaled(self.rows, index, self.scale)
+
+    def add(self, positions, points):
+        """Make rows of the pool known."""
+        self.state.add(points)
+        self._kept = None
+        self.upper[positions] = -np.inf
+        self.covered[positions] = self.exact_at[positions] = np.iinfo(np.int64).max
+
+    def set_exact(self, positions, value):
+        """Note variances that are exact now."""
+        self.upper[positions] = value
+        self.covered[positions] = self.exact_at[positions] = self.state.count
+
+    def is_current(self, positions):
+        """Whether the bounds of some rows take all known rows into account."""
+        return (self.covered[positions] >= self.state.count).all()
+
+    def forget(self):
+        """Have all bounds made anew rather than lowered, once per state; whether that is new."""
+        if self._forgotten_at == self.state.count or not self.state.is_kept:
+            return False
+        self._forgotten_at = self.state.count
+        self.covered[self.upper > -np.inf] = -1
+        return True
+
+    def covariance(self, positions):
+        """Some rows, and their posterior covariance, kept until others are asked for."""
+        if self._kept is None or not np.array_equal(self._kept[0], positions):
+            points = self.gather(positions)
+            self._kept = positions, points, self.state.covariance(points).numpy()
+        return self._kept[1:]
+
+    def make_exact(self, positions, together=False):
+        """Make the bounds of some rows exact; whether they were loose though current.
+
+        `together` says that they are few, and that their covariance will be asked for.
+        """
+        count = self.state.count
+        if not together:
+            positions = positions[self.exact_at[positions] < count]
+        before, current = self.upper[positions].copy(), self.covered[positions] == count
+        for part in [positions] if together else self._parts(positions):
+            if together:
+                value = self.covariance(part)[1].diagonal()
+            else:
+                value = self.state.variance(self.gather(part)).numpy()
+            self.set_exact(part, round_variance(value, self.prior[part]))
+        before, after = before[current], self.upper[positions[current]]
+        return len(after) > 0 and bool(np.median(before - after * (1.0 + _LOOSE)) > 0)
+
+    def refresh(self, positions):
+        """Bring the bounds of some rows up to the last known row."""
+        count = self.state.count
+        positions = positions[self.covered[positions] < count]
+        for start in np.unique(self.covered[positions]):
+            self._lower(positions[self.covered[positions] == start], int(start), count)
+
+    def _lower(self, group, start, count):
+        """Lower some bounds by the known rows start..count-1."""
+        state, device = self.state, self.rows.device
+        anew = state.is_kept and (start < state.first or 2 * (count - start) >= state.width)
+        relative = _product_error((*self.rows.widths, state.width, count), self._dtype)
+        block, size = state.block(start, count, anew, self.scale, self._dtype, device)
+        for part in self._parts(group):
+            chunk = self.rows.read(_as_slice(part), self._dtype)
+            found = state.apply(chunk, block, anew).cpu().numpy().astype(np.float64)
+            prior = self.prior[part]
+            if anew:
+                # z M z, off by e |z|^2 |M|.
+                value = np.maximum(found / self.scale, 0.0) + relative * prior * size + 1e-20
+                self.upper[part] = np.minimum(value, self.upper[part])
+                continue
+            # The sum of squares of z u_j, each off by e |z| |u_j|, is not smaller than this.
+            error = relative * np.sqrt(prior) * size + 1e-20
+            fall = np.maximum(np.sqrt(found * (1.0 - relative)) - error, 0.0) ** 2
+            self.upper[part] = np.maximum(self.upper[part] - fall, 0.0)
+        self.covered[group] = count
+        self.exact_at[group] = -1
+
+    def _parts(self, positions):
+        step = max(16, _CHUNK_NUMBERS // self.state.numbers_per_row(self.rows.widths))
+        return [positions[k : k + step] for k in range(0, len(positions), step)]
+
+
+class _WeightSpace:
+    """The posterior of the weights, D numbers each: M = I - U U^T.
+
+    Column j of U is how much the weights got known by row j. Where `is_kept`, M is kept, too.
+    """
+
+    def __init__(self, width, noise, is_kept):
+        self.width, self.noise, self.is_kept = width, noise, is_kept
+        self.count = self.first = 0  # known rows; those before `first` are in M only
+        self.M = torch.eye(width, dtype=torch.float64) if is_kept else None
+        self.U = torch.empty((0, width), dtype=torch.float64)  # rows are columns here
+
+    def numbers_per_row(self, widths):
+        return 3 * self.width + len(self.U)
+
+    def covariance(self, points):
+        """Posterior covariance of some rows: float64 tensor (n, n)."""
+        F = _explicit(points)
+        return F @ self._times(F).T
+
+    def variance(self, points):
+        """Its diagonal: float64 tensor (n,)."""
+        F = _explicit(points)
+        return torch.linalg.vecdot(F, self._times(F))
+
+    def add(self, points):
+        """Make rows known."""
+        F = _explicit(points)
+        C = self._times(F)
+        new = torch.linalg.solve_triangular(_cholesky(F @ C.T, self.noise), C, upper=False)
+        if self.is_kept:
+            self.M -= new.T @ new
+        self.U = torch.cat([self.U, new])
+        self.count += len(F)
+
+    def drop_directions(self):
+        """Keep what is known in M alone."""
+        self.first, self.U = self.count, self.U[:0].clone()
+
+    def block(self, start, count, anew, scale, dtype, device):
+        """What chunks are multiplied with, and how large it is."""
+        matrix = self.M if anew else self.U[start - self.first : count - self.first].T
+        return (matrix / scale).to(dtype=dtype, device=device), float(matrix.norm())
+
+    def apply(self, chunk, block, anew):
+        """z M z of every row z of a chunk, times the scale, or the sum of squares of z U."""
+        Z = _explicit(chunk)
+        return torch.linalg.vecdot(Z @ block, Z) if anew else _sq_sums(Z @ block)
+
+    def _times(self, F):
+        """F M."""
+        return F @ self.M if self.is_kept else F - (F @ self.U.T) @ self.U
+
+
+class _RowSpace:
+    """The same where D is too large: column j of U is X^T t_j, X being the known rows.
+
+    `T` is upper triangular, and products with X are products of factors.
+    """
+
+    is_kept, first = False, 0
+
+    def __init__(self, width, noise):
+        self.width, self.noise, self.count = width, noise, 0
+        self.X, self.T = None, torch.empty((0, 0), dtype=torch.float64)
+
+    def numbers_per_row(self, widths):
+        return sum(widths) + 3 * self.count
+
+    def covariance(self, points):
+        prior = points.products(points, dtype=torch.float64)
+        if not self.count:
+            return prior
+        C = self._coefficients(points)
+        return prior - C @ C.T
+
+    def variance(self, points):
+        prior = torch.from_numpy(points.sq_norms())
+        return prior - _sq_sums(self._coefficients(points)) if self.count else prior
+
+    def add(self, points):
+        L = _cholesky(self.covariance(points), self.noise)
+        k, eye = len(points), torch.eye(len(points), dtype=torch.float64)
+        inverse = torch.linalg.solve_triangular(L, eye, upper=False).T
+        T = torch.zeros((self.count + k, self.count + k), dtype=torch.float64)
+        T[self.count :, self.count :] = inverse
+        if self.count:
+            T[: self.count, : self.count] = self.T
+            T[: self.count, self.count :] = -self.T @ (self._coefficients(points).T @ inverse)
+            both = zip(self.X.parts(), points.parts(), strict=True)
+            points = Rows(*(torch.cat(pair) for pair in both))
+        self.X, self.T, self.count = points, T, self.count + k
+
+    def block(self, start, count, anew, scale, dtype, device):
+        columns = self.T[:, start:count]
+        norms = torch.from_numpy(np.sqrt(self.X.sq_norms()))
+        size = float((norms @ columns.abs()).norm())
+        matrix = (columns / scale).to(dtype=dtype, device=device)
+        return (self.X.times(1.0, dtype, device), matrix), size
+
+    def apply(self, chunk, block, anew):
+        X, columns = block
+        return _sq_sums(chunk.products(X, dtype=columns.dtype) @ columns)
+
+    def _coefficients(self, points):
+        return points.products(self.X, dtype=torch.float64) @ self.T
+
+
+def _scaled(rows, index, scale):
+    first, *others = rows.gather(index).parts()
+    return Rows(first / scale, *others)
+
+
+def _explicit(rows):
+    """The matrix that few rows stand for."""
+    parts = rows.parts()
+    if len(parts) == 1:
+        return parts[0]
+    return (parts[1][:, :, None] * parts[0][:, None, :]).flatten(1)
+
+
+def _sq_sums(table):
+    """Sum of squares of every row."""
+    return torch.linalg.vecdot(table, table)
+
+
+def _cholesky(covariance, noise):
+    """Cholesky factor of a covariance plus noise, with more of it where rounding asks for it."""
+    eye = torch.eye(len(covariance), dtype=torch.float64)
+    covariance = (covariance + covariance.T) / 2
+    while True:
+        L, failed = torch.linalg.cholesky_ex(covariance + noise * eye)
+        if not failed:
+            return L
+        noise *= 10.0
