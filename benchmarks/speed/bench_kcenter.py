@@ -125,7 +125,12 @@ def main():
             write_inputs(folder, {**sizes, "n_labeled": n_labeled})
             arguments = [folder, sizes["n_instances"]]
             found = interleaved(contestants, __file__, arguments, options.repeats)
-        lines += [f"{n_labeled} labelled rows", *table(found, "skal"), ""]
+        lines += [f"{n_labeled} labelled rows", *table(found, "skal")]
+        if n_labeled and len(found) > 1:  # with none, the peer's first pick is random
+            picks = [row["positions"] for row in found.values()]
+            same = sum(a == b for a, b in zip(*picks, strict=True))
+            lines.append(f"same pick at {same} of {len(picks[0])} places")
+        lines.append("")
     lines += check_picks(contestants)
     print("\n".join(lines))
     if options.output:

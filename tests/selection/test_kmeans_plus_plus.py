@@ -39,7 +39,7 @@ def law(Z, n, first=None, Z_labeled=None):
     return table
 
 
-def assert_follows(draw, table, n_draws=4000):
+def assert_follows(draw, table, n_draws=2500):
     """Chi-square of `draw(seed)` against a table of probabilities, rare batches together."""
     counts = dict.fromkeys(table, 0)
     for seed in range(n_draws):
