@@ -20,7 +20,7 @@ from skorch.utils import is_dataset
 from torch import nn
 
 from skal.neural_network._device import check_device
-from skal.neural_network._loader import TableDataset, TensorLoader
+from skal.neural_network._loader import TableDataset, TensorLoader, padded
 from skal.neural_network._seed import preserved_generators, torch_seed
 from skal.utils._compat import Interval, StrOptions, validate_parameter_constraints
 from skal.utils._random import child_seed, draw_seed
@@ -286,10 +286,11 @@ class BaseNet(NeuralNet):
         dataset = self.get_dataset(X)
         flags = {module: module.training for module in self.module_.modules()}
         try:
-            for batch in self.get_iterator(dataset, training=False):
-                outputs = self.evaluation_step(batch, training=training)
-                many = isinstance(outputs, tuple)
-                yield tuple(o.to(device) for o in outputs) if many else outputs.to(device)
+            for X_batch, target in self.get_iterator(dataset, training=False):
+                # In training mode, batch normalisation would see the rows added.
+                X_even = X_batch if training else padded(X_batch)
+                outputs = self.evaluation_step((X_even, target), training=training)
+                yield _first_rows(outputs, len(X_batch), len(X_even), device)
         finally:
             for module, flag in flags.items():
                 module.training = flag
@@ -466,6 +467,13 @@ def may_stop_training(callback):
 def first_output(outputs):
     """Return the first output of a module that returns several: its prediction."""
     return outputs[0] if isinstance(outputs, (tuple, list)) else outputs
+
+
+def _first_rows(outputs, n, n_padded, device):
+    """The outputs (several, perhaps) of the first `n` of the rows a module was called with."""
+    if isinstance(outputs, (tuple, list)):
+        return tuple(_first_rows(part, n, n_padded, device) for part in outputs)
+    return (outputs[:n] if outputs.ndim and len(outputs) == n_padded else outputs).to(device)
 
 
 @functools.cache

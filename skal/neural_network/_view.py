@@ -12,7 +12,7 @@ from scipy import sparse
 from torch import nn
 
 from skal.neural_network._device import check_device
-from skal.neural_network._loader import take_tensor
+from skal.neural_network._loader import padded, take_tensor
 from skal.neural_network._net import _CHUNK_VALUES, BaseNet, _indexed, first_output
 from skal.neural_network._probabilities import log_probabilities, needs_logits
 from skal.neural_network._seed import preserved_generators
@@ -389,19 +389,20 @@ class NetView:
 
     def _forward(self, chunk, hooked, head_required):
         """Call the module on a chunk: a dict of its outputs, features and logits."""
-        if not hooked:
-            return {"outputs": _rowwise(_call(self.module, chunk))}
-        calls = []
+        calls, handles = [], []
         names = self._linear_names() if self._head_name is None else [self._head_name]
-        handles = []
         try:
-            for name in names:
+            for name in names if hooked else []:
                 hook = partial(_record, calls, name)
                 handles.append(self._layers[name].register_forward_hook(hook, with_kwargs=True))
-            outputs = _rowwise(_call(self.module, chunk))
+            even, first_rows = _evened(chunk)
+            outputs = first_rows(_rowwise(_call(self.module, even)))
         finally:
             for handle in handles:
                 handle.remove()
+        if not hooked:
+            return {"outputs": outputs}
+        calls = [(name, first_rows(H), first_rows(Z)) for name, H, Z in calls[-1:]]
         if not calls or not self._leads_to_outputs(calls[-1], outputs):
             if head_required:
                 raise ValueError(self._no_head(calls, outputs))
@@ -483,6 +484,18 @@ def _record(calls, name, layer, args, kwargs, output):
     features = args[0] if args else next(iter(kwargs.values()))
     # A copy: what follows may write over the output.
     calls.append((name, features, first_output(output).clone()))
+
+
+def _evened(chunk):
+    """Return a chunk padded to an even number of rows, and what cuts results to its own rows."""
+    if isinstance(chunk, Mapping):
+        return chunk, _same
+    even = padded(chunk)
+
+    def first_rows(values):
+        return values[: len(chunk)] if len(values) == len(even) else values
+
+    return even, first_rows
 
 
 def _call(module, chunk):

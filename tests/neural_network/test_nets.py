@@ -288,6 +288,14 @@ def test_random_state_decides_the_result():
     assert not np.allclose(first, _quick(batch_size=8, random_state=1).fit(X, Y).predict(X))
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 15, 17, 33])
+def test_a_row_is_predicted_alike_alone_and_among_others(n):
+    # To the last bit: scikit-learn's checks compare with a tolerance of 1e-7.
+    net = _quick(module__hidden=(100, 30)).fit(X, Y)
+    assert_array_equal(net.predict(X[:n]), net.predict(X)[:n])
+    assert net.forward(X[:n]).shape == (n, 1)
+
+
 def test_global_generators_are_left_alone():
     before = torch.get_rng_state()
     np_before = np.random.get_state()[1].copy()

@@ -462,6 +462,13 @@ def test_chunks_agree_with_one_pass(tmp_path):
     assert_allclose(torch.cat([chunk for _, chunk in chunks]), X32)
 
 
+@pytest.mark.parametrize("n", [1, 2, 17])
+def test_a_row_is_seen_alike_alone_and_among_others(n):
+    view = NetView(_net().fit(X, Y))
+    for method in (view.features, view.logits, view.outputs):
+        assert torch.equal(method(X[:n]), method(X)[:n])
+
+
 def test_broken_outputs_name_the_rows():
     net = _net().fit(X, Y)
     rows = np.full((50, 4), 1e38)
