@@ -12,6 +12,7 @@ from skal.model_selection import BudgetedActiveLearner
 from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
 from skal.selection import KCenterGreedy, KMeansPlusPlus, TopK
 from skal.strategies import (
+    BADGE,
     CoreSet,
     EntropySampling,
     LeastConfidence,
@@ -39,6 +40,8 @@ STRATEGIES = [
     CoreSet(Ridge()),
     CoreSet(NeuralNetRegressor(max_epochs=5)),
     CoreSet(LogisticRegression(), selector=KMeansPlusPlus()),
+    BADGE(LogisticRegression(), bias=True),
+    BADGE(NeuralNetClassifier(max_epochs=5)),
     QueryByCommittee(RandomForestClassifier(n_estimators=5, random_state=0)),
     QueryByCommittee(RandomForestRegressor(n_estimators=5, random_state=0)),
 ]

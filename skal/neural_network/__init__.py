@@ -6,7 +6,7 @@ from skal.neural_network._guard import check_foreign_net, explain_fit_error, gua
 from skal.neural_network._modules import MLP
 from skal.neural_network._regressor import NeuralNetRegressor
 from skal.neural_network._seed import torch_seed
-from skal.neural_network._unwrap import find_net, has_net, predictor_inputs, unwrap
+from skal.neural_network._unwrap import describe, find_net, has_net, predictor_inputs, unwrap
 from skal.neural_network._view import NetView
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "best_device",
     "check_device",
     "check_foreign_net",
+    "describe",
     "explain_fit_error",
     "find_net",
     "guard_interrupts",

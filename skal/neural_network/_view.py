@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import partial
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from skal.neural_network._device import check_device
 from skal.neural_network._loader import padded, take_tensor
 from skal.neural_network._net import _CHUNK_VALUES, BaseNet, _indexed, first_output
+from skal.neural_network._perturbation import PerturbationMixin, as_columns, eval_flags
 from skal.neural_network._probabilities import log_probabilities, needs_logits
 from skal.neural_network._seed import preserved_generators
 from skal.neural_network._unwrap import find_net, has_net, predictor_inputs, unwrap
@@ -22,7 +24,14 @@ from skal.utils._tables import n_rows
 __all__ = ["NetView", "find_net", "has_net", "predictor_inputs", "unwrap"]
 
 
-class NetView:
+class _Prepared(NamedTuple):
+    """Rows after all preprocessing, and what checks and casts a chunk of them."""
+
+    X: object
+    check: object
+
+
+class NetView(PerturbationMixin):
     """The torch module inside a fitted estimator, evaluated on rows as the estimator takes them.
 
     It applies the preprocessing in front of the net, streams the rows through the module in chunks,
@@ -217,6 +226,43 @@ class NetView:
         """
         return self.log_probabilities(X).exp()
 
+    def features_and_log_probabilities(self, X):
+        """Compute penultimate features and the logarithms of class probabilities in one pass.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        H : tensor of shape (n_samples, d), dtype float32
+            Penultimate features.
+
+        log_P : tensor of shape (n_samples, n_classes), dtype float64
+            As from `log_probabilities`.
+        """
+        H, outputs, logits = self._pass(X, ("features", "outputs", "logits"))
+        return H, log_probabilities(self.net, outputs, logits, self._owner)
+
+    def observe(self, X, quantity):
+        """Compute one of the quantities by name.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them, or what `prepare` returned.
+
+        quantity : {"features", "logits", "outputs", "probabilities"}
+            Which.
+
+        Returns
+        -------
+        Z : tensor of shape (n_samples, q)
+            float64 for probabilities, else float32.
+        """
+        return getattr(self, quantity)(X)
+
     def map(self, function, X):
         """Apply a function to chunks of preprocessed rows and join the results.
 
@@ -253,6 +299,12 @@ class NetView:
         return self._layers[self._head_name]
 
     @property
+    def head_name(self):
+        """Name of the head in ``named_modules()``."""
+        self._probe()
+        return self._head_name
+
+    @property
     def n_features_(self):
         """Number of penultimate features, d."""
         self._probe()
@@ -266,47 +318,21 @@ class NetView:
         self._probe()
         return self._sizes["outputs"]
 
-    def parameters(self):
-        """Return the parameters of the module.
-
-        Returns
-        -------
-        parameters : dict of str to tensor
-            By name, detached, sharing memory with the module.
-        """
-        return {name: value.detach() for name, value in self.module.named_parameters()}
-
-    def functional(self, parameters, chunk):
-        """Call the module with other parameters, in evaluation mode.
-
-        Parameters
-        ----------
-        parameters : dict of str to tensor
-            Parameters to use, by name; the module's own where missing.
-
-        chunk : tensor or dict of tensors
-            Preprocessed inputs, as `batches` yields them.
-
-        Returns
-        -------
-        F : tensor of shape (n, n_outputs)
-            The outputs, differentiable in `parameters`.
-        """
-        with _eval_flags(self.module):
-            args, kwargs = ((), dict(chunk)) if isinstance(chunk, Mapping) else ((chunk,), {})
-            outputs = torch.func.functional_call(self.module, parameters, args, kwargs)
-        return _as_columns(first_output(outputs))
-
     @contextmanager
     def evaluating(self):
         """Put the module into evaluation mode, and everything back at the end.
 
         Restores train flags, parameters, buffers and torch's random generators, also after an
         error; switches autocasting off.
+
+        Yields
+        ------
+        None
+            The module of the view is in evaluation mode.
         """
         state = [(t, t.detach().clone()) for t in _tensors(self.module)]
         autocast = torch.autocast(self.device.type, enabled=False)
-        with preserved_generators(), autocast, _eval_flags(self.module):
+        with preserved_generators(), autocast, eval_flags(self.module):
             try:
                 yield
             finally:
@@ -317,13 +343,40 @@ class NetView:
 
     # ------------------------------------------------------------------ streaming
 
+    def prepare(self, X):
+        """Preprocess rows once, for several passes over them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        prepared : object
+            To be given to the other methods in place of `X`.
+        """
+        if isinstance(X, _Prepared):
+            return X
+        for transformer in self.transformers:
+            X = transformer.transform(X)
+        check = _same
+        if isinstance(self.net, BaseNet):
+            # Arrays are checked and cast chunk by chunk: a memory map is never copied whole.
+            check = self.net._validate_rows
+            if not (isinstance(X, np.ndarray) and X.ndim > 1):
+                X, check = check(X), _same
+        elif not isinstance(X, (np.ndarray, torch.Tensor, Mapping)) and not sparse.issparse(X):
+            X = np.asarray(X)
+        return _Prepared(X, check)
+
     def batches(self, X):
         """Iterate over the inputs of the module in chunks, in order.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows as the estimator takes them.
+            Rows as the estimator takes them, or what `prepare` returned.
 
         Yields
         ------
@@ -333,17 +386,7 @@ class NetView:
         chunk : tensor or dict of tensors
             What the module is called with, on `device`.
         """
-        for transformer in self.transformers:
-            X = transformer.transform(X)
-        if isinstance(self.net, BaseNet):
-            # Arrays are checked and cast chunk by chunk: a memory map is never copied whole.
-            check = self.net._validate_rows
-            if not (isinstance(X, np.ndarray) and X.ndim > 1):
-                X, check = check(X), _same
-        else:
-            check = _same
-            if not isinstance(X, (np.ndarray, torch.Tensor, Mapping)) and not sparse.issparse(X):
-                X = np.asarray(X)
+        X, check = self.prepare(X)
         self._n_rows = n = n_rows(X)
         if n == 0:
             raise ValueError(f"X has 0 sample(s); {self._owner} needs at least one row.")
@@ -387,8 +430,9 @@ class NetView:
             joined.append(None)
         return tuple(joined)
 
-    def _forward(self, chunk, hooked, head_required):
+    def _forward(self, chunk, hooked, head_required, call=None):
         """Call the module on a chunk: a dict of its outputs, features and logits."""
+        call = call or partial(_call, self.module)
         calls, handles = [], []
         names = self._linear_names() if self._head_name is None else [self._head_name]
         try:
@@ -396,7 +440,7 @@ class NetView:
                 hook = partial(_record, calls, name)
                 handles.append(self._layers[name].register_forward_hook(hook, with_kwargs=True))
             even, first_rows = _evened(chunk)
-            outputs = first_rows(_rowwise(_call(self.module, even)))
+            outputs = first_rows(_rowwise(call(even)))
         finally:
             for handle in handles:
                 handle.remove()
@@ -503,15 +547,11 @@ def _call(module, chunk):
 
 
 def _rowwise(outputs):
-    return _as_columns(first_output(outputs)).float()
-
-
-def _as_columns(outputs):
-    return outputs[:, None] if outputs.ndim == 1 else outputs
+    return as_columns(first_output(outputs)).float()
 
 
 def _flat(values):
-    return _as_columns(values).flatten(1).float()
+    return as_columns(values).flatten(1).float()
 
 
 def _same(values):
@@ -534,15 +574,3 @@ def _device_of(module):
 def _tensors(module):
     yield from module.parameters()
     yield from module.buffers()
-
-
-@contextmanager
-def _eval_flags(module):
-    """Evaluation mode for a while, with the flags of every submodule put back."""
-    flags = [(part, part.training) for part in module.modules()]
-    try:
-        module.eval()
-        yield
-    finally:
-        for part, flag in flags:
-            part.training = flag

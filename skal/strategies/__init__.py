@@ -1,5 +1,6 @@
 """Query strategies: which rows of a pool to label next."""
 
+from skal.strategies._badge import BADGE
 from skal.strategies._base import QueryStrategy
 from skal.strategies._committee import QueryByCommittee
 from skal.strategies._coreset import CoreSet
@@ -8,6 +9,7 @@ from skal.strategies._uncertainty import EntropySampling, LeastConfidence, Margi
 from skal.utils._tags import QueryStrategyTags
 
 __all__ = [
+    "BADGE",
     "CoreSet",
     "EntropySampling",
     "LeastConfidence",

@@ -576,3 +576,46 @@ def test_devices(device):
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="CoreSet.device='cuda'. was asked to compute on CUDA"):
             NetView(net, device="cuda", needed_by="CoreSet")
+
+
+# ---------------------------------------------------------------------- other parameters
+
+
+@pytest.mark.parametrize("quantity", ["features", "logits", "outputs", "probabilities"])
+def test_directional_derivatives_are_those_of_central_differences(quantity):
+    net = NeuralNetClassifier(
+        module__hidden=(8,), module__activation="tanh", max_epochs=3, random_state=0
+    )
+    view = NetView(make_pipeline(StandardScaler(), net).fit(X, Y > 0))
+    view.module.double()
+    generator = torch.Generator().manual_seed(0)
+    direction = {
+        name: torch.randn(value.shape, generator=generator, dtype=torch.float64)
+        for name, value in view.parameters().items()
+    }
+    moved = {}
+    for sign in (1, -1):
+        with view.shifted({name: sign * 1e-4 * step for name, step in direction.items()}):
+            moved[sign] = view.observe(X, quantity).double()
+    expected = (moved[1] - moved[-1]) / 2e-4
+    derivative = view.directional_derivative(X, quantity, direction)
+    assert derivative.shape == view.observe(X, quantity).shape
+    assert_allclose(derivative, expected, atol=2e-3 * expected.abs().max())
+
+
+def test_shifted_parameters_are_put_back_bitwise():
+    view = NetView(_net().fit(X, Y))
+    before = {name: value.clone() for name, value in view.parameters().items()}
+    clean = view.outputs(X)
+    with pytest.raises(RuntimeError, match="stop"), view.shifted({"head.bias": torch.ones(1)}):
+        assert_allclose(view.outputs(X), clean + 1, rtol=1e-6)
+        raise RuntimeError("stop")
+    assert all(torch.equal(before[name], value) for name, value in view.parameters().items())
+
+
+def test_prepared_rows_serve_several_passes():
+    model = make_pipeline(StandardScaler(), _net()).fit(X, Y)
+    view = NetView(model)
+    prepared = view.prepare(pd.DataFrame(X).to_numpy())
+    assert view.prepare(prepared) is prepared
+    assert torch.equal(view.outputs(prepared), view.outputs(X))

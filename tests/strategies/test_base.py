@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from scipy.stats import chisquare
-from skal.utils._rows import Rows
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -13,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skal import ActiveLearner
 from skal.strategies import CoreSet, MarginSampling, QueryStrategy, RandomSampling
+from skal.utils._rows import Rows
 from skal.utils._tags import QueryStrategyTags
 
 rng = np.random.RandomState(0)

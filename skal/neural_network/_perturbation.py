@@ -1,0 +1,129 @@
+"""Other parameters for a while, and derivatives with respect to them."""
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+
+from skal.neural_network._net import first_output
+from skal.neural_network._probabilities import log_probabilities
+
+
+class PerturbationMixin:
+    """What a view of a net offers to those who change its parameters."""
+
+    def parameters(self):
+        """Return the parameters of the module.
+
+        Returns
+        -------
+        parameters : dict of str to tensor
+            By name, detached, sharing memory with the module.
+        """
+        return {name: value.detach() for name, value in self.module.named_parameters()}
+
+    def functional(self, parameters, chunk):
+        """Call the module with other parameters, in evaluation mode.
+
+        Parameters
+        ----------
+        parameters : dict of str to tensor
+            Parameters to use, by name; the module's own where missing.
+
+        chunk : tensor or dict of tensors
+            Preprocessed inputs, as `batches` yields them.
+
+        Returns
+        -------
+        F : tensor of shape (n, n_outputs)
+            The outputs, differentiable in `parameters`.
+        """
+        with eval_flags(self.module):
+            outputs = _call_with(self.module, parameters, chunk)
+        return as_columns(first_output(outputs))
+
+    def directional_derivative(self, X, quantity, direction):
+        """Differentiate a quantity along a direction in the space of parameters, exactly.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them, or what `prepare` returned.
+
+        quantity : {"features", "logits", "outputs", "probabilities"}
+            What is differentiated.
+
+        direction : dict of str to tensor
+            A tensor for each parameter of the module that moves, by name.
+
+        Returns
+        -------
+        dZ : tensor of shape (n_samples, q)
+            Derivative of the quantity of each row, by forward-mode differentiation: one pass.
+        """
+        base = {name: self.parameters()[name] for name in direction}
+
+        def differentiate(chunk):
+            def value(moved):
+                return self._value(quantity, chunk, moved)
+
+            return torch.func.jvp(value, (base,), (dict(direction),))[1]
+
+        return self.map(differentiate, X)
+
+    def _value(self, quantity, chunk, parameters):
+        """A quantity of one chunk as a differentiable function of the parameters."""
+        call = partial(_call_with, self.module, parameters)
+        found = self._forward(chunk, True, quantity in ("features", "logits"), call)
+        if quantity != "probabilities":
+            return found[quantity]
+        logits = found.get("logits")
+        return log_probabilities(self.net, found["outputs"], logits, self._owner).exp()
+
+    @contextmanager
+    def shifted(self, shifts):
+        """Add to parameters of the module for a while; exact copies are put back at the end.
+
+        Parameters
+        ----------
+        shifts : dict of str to tensor
+            What is added, by name of the parameter.
+
+        Yields
+        ------
+        view : NetView
+            This view.
+        """
+        parameters = self.parameters()
+        before = {name: parameters[name].clone() for name in shifts}
+        try:
+            for name, shift in shifts.items():
+                parameters[name].add_(shift)
+            yield self
+        finally:
+            for name, value in before.items():
+                parameters[name].copy_(value)
+
+
+def _call_with(module, parameters, chunk):
+    """Call a module with other parameters."""
+    args, kwargs = ((), dict(chunk)) if isinstance(chunk, Mapping) else ((chunk,), {})
+    return torch.func.functional_call(module, parameters, args, kwargs)
+
+
+@contextmanager
+def eval_flags(module):
+    """Evaluation mode for a while, with the flags of every submodule put back."""
+    flags = [(part, part.training) for part in module.modules()]
+    try:
+        module.eval()
+        yield
+    finally:
+        for part, flag in flags:
+            part.training = flag
+
+
+def as_columns(outputs):
+    """One output per row becomes a column."""
+    return outputs[:, None] if outputs.ndim == 1 else outputs

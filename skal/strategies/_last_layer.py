@@ -1,0 +1,76 @@
+"""The last, linear layer of a classifier: what goes into it and what it makes of that.
+
+For a net these are the penultimate features and the class probabilities. Multinomial logistic
+regression is its own last layer: its features are its inputs.
+"""
+
+import torch
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+
+from skal.neural_network import describe, has_net, unwrap
+
+
+def last_layer(strategy, X):
+    """Return the features and log-probabilities of rows.
+
+    Parameters
+    ----------
+    strategy : QueryStrategy
+        Fitted; its estimator ends in a torch net or in multinomial logistic regression.
+
+    X : array-like of shape (n_samples, n_features)
+        The rows.
+
+    Returns
+    -------
+    H : tensor of shape (n_samples, d), dtype float32
+        Inputs of the last layer.
+
+    log_P : tensor of shape (n_samples, n_classes), dtype float64
+        Natural logarithms of the class probabilities.
+
+    Raises
+    ------
+    TypeError
+        If the estimator ends in another predictor.
+    """
+    if has_net(strategy.estimator_):
+        view = strategy._net_view()
+        return view.features_and_log_probabilities(X)
+    predictor = unwrap(strategy.estimator_)
+    if not isinstance(predictor, (LogisticRegression, LogisticRegressionCV)):
+        raise TypeError(
+            f"{type(strategy).__name__} needs a classifier with a linear last layer, a fitted "
+            f"torch net or LogisticRegression, but found {type(predictor).__name__} in "
+            f"{describe(strategy.estimator_)}. Use a net from skal.neural_network, or a strategy "
+            "that needs only predictions."
+        )
+    log_P = torch.tensor(strategy.estimator_.predict_log_proba(X), dtype=torch.float64)
+    log_P = log_P.to(strategy._torch_device())
+    H = strategy._inputs(X).dense().to(log_P.device)
+    return H, log_P
+
+
+def residuals(log_P):
+    """Return p - e_y at the predicted class y: the gradient of the cross-entropy in the logits.
+
+    Parameters
+    ----------
+    log_P : tensor of shape (n_samples, n_classes), dtype float64
+        Log-probabilities.
+
+    Returns
+    -------
+    A : tensor of shape (n_samples, n_classes), dtype float64
+        Rows sum to 0.
+    """
+    A = log_P.exp()
+    predicted = A.argmax(1, keepdim=True)
+    # Minus the sum of the others: p_y - 1 cancels in rows the model is sure of.
+    A = A.scatter(1, predicted, 0.0)
+    return A.scatter(1, predicted, -A.sum(1, keepdim=True))
+
+
+def with_constant(H):
+    """Append a column of ones to features: the input of a layer with a bias."""
+    return torch.cat([H, H.new_ones((len(H), 1))], dim=1)
