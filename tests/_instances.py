@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from skal import ActiveLearner
 from skal.model_selection import BudgetedActiveLearner
 from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
-from skal.selection import KCenterGreedy, KMeansPlusPlus, TopK
+from skal.selection import KDPP, LCMD, KCenterGreedy, KMeansPlusPlus, MaxDet, TopK
 from skal.strategies import (
     BADGE,
     CoreSet,
@@ -28,6 +28,12 @@ SELECTORS = [
     KCenterGreedy(init="random", metric="cosine"),
     KMeansPlusPlus(),
     KMeansPlusPlus(init="random", tol=1e-8),
+    LCMD(),
+    MaxDet(),
+    MaxDet(sigma=0.5, relative=False),
+    KDPP(),
+    KDPP(method="mcmc"),
+    KDPP(method="greedy"),
 ]
 
 STRATEGIES = [

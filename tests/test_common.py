@@ -112,6 +112,7 @@ def test_query_strategy_contract(check):
     check()
 
 
+@pytest.mark.filterwarnings("ignore:KDPP. the rows of Z have rank:UserWarning")
 @pytest.mark.parametrize("selector", SELECTORS, ids=repr)
 def test_batch_selector_contract(selector):
     check_batch_selector(selector)

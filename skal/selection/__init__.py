@@ -2,7 +2,20 @@
 
 from skal.selection._base import BatchSelector
 from skal.selection._kcenter import KCenterGreedy
+from skal.selection._kdpp import KDPP
 from skal.selection._kmeans_plus_plus import KMeansPlusPlus
+from skal.selection._lcmd import LCMD
+from skal.selection._maxdet import MaxDet
 from skal.selection._topk import TopK
+from skal.selection._typical import TypicalClusters
 
-__all__ = ["BatchSelector", "KCenterGreedy", "KMeansPlusPlus", "TopK"]
+__all__ = [
+    "KDPP",
+    "LCMD",
+    "BatchSelector",
+    "KCenterGreedy",
+    "KMeansPlusPlus",
+    "MaxDet",
+    "TopK",
+    "TypicalClusters",
+]

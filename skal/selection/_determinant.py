@@ -23,7 +23,6 @@ _FRONT_NUMBERS = 2**22
 
 _FLOOR = 1e-13  # noise below this, in squared units of the longest row, is raised to it
 _ZERO = 1e-12  # a variance below this share of the squared norm counts as 0
-_LEVEL = 0.5
 _LOOSE = 0.02  # bounds that exceed the variance by more than this share are made anew
 
 
@@ -110,8 +109,8 @@ def _exact_front(variances, rank, size):
     while True:
         likely, _ = _largest(variances.upper, rank, size)
         variances.refresh(likely)
-        level = np.quantile(variances.upper[likely], _LEVEL)
-        variances.refresh(np.flatnonzero(variances.upper >= max(level, 0.0)))
+        level = np.median(np.maximum(variances.upper[likely], 0.0))
+        variances.refresh(np.flatnonzero(variances.upper >= level))
         front, rest = _largest(variances.upper, rank, width)
         front = front[variances.upper[front] > -np.inf]
         loose = variances.make_exact(front, together=width == size)
@@ -231,7 +230,7 @@ class PosteriorVariance:
         """Lower some bounds by the known rows start..count-1."""
         state, device = self.state, self.rows.device
         anew = state.is_kept and (start < state.first or 2 * (count - start) >= state.width)
-        relative = _product_error((*self.rows.widths, state.width, count), self._dtype)
+        relative = _product_error(state.product_widths(self.rows.widths), self._dtype)
         block, size = state.block(start, count, anew, self.scale, self._dtype, device)
         for part in self._parts(group):
             chunk = self.rows.read(_as_slice(part), self._dtype)
@@ -268,6 +267,10 @@ class _WeightSpace:
 
     def numbers_per_row(self, widths):
         return 3 * self.width + len(self.U)
+
+    def product_widths(self, widths):
+        """Lengths of the inner products behind a bound."""
+        return (self.width,)
 
     def covariance(self, points):
         """Posterior covariance of some rows: float64 tensor (n, n)."""
@@ -322,6 +325,9 @@ class _RowSpace:
 
     def numbers_per_row(self, widths):
         return sum(widths) + 3 * self.count
+
+    def product_widths(self, widths):
+        return (*widths, self.count)
 
     def covariance(self, points):
         prior = points.products(points, dtype=torch.float64)

@@ -48,10 +48,10 @@ class KDPP(BatchSelector):
 
     Notes
     -----
-    A batch larger than the rank of the pool has probability zero. As many rows as the rank are drawn
-    then, the rest is uniform, and a UserWarning says so. The rank counts eigenvalues above 1e-10
-    times the largest. Multiplying all rows by a number changes nothing. The order within a batch
-    means nothing, except for "greedy".
+    A batch larger than the rank of the pool has probability zero. As many rows as the rank are
+    drawn then, the rest is uniform, and a UserWarning says so. The rank counts eigenvalues above
+    1e-10 times the largest. Multiplying all rows by a number changes nothing. The order within a
+    batch means nothing, except for "greedy".
 
     *Exact*: the eigenvectors of the D x D matrix of columns (N x N of rows, if smaller) are chosen
     first, by elementary symmetric polynomials in logarithms. Then rows are drawn one after another
@@ -61,10 +61,10 @@ class KDPP(BatchSelector):
     Cost: 2 N D^2 (2 N^2 D) + 10 min(N, D)^3 operations, 4 N D n for the draws, min(N, D)^2 numbers.
     Factored rows count D = K d.
 
-    *MCMC*: from a uniform set of positive determinant (or a greedy one, where 20 are singular), swap
-    a random member for a random other row with probability min(1, det after / det before). Cost:
-    n^2 + n D per step, n^2 + n D numbers; practical up to a thousand rows. The law is reached in
-    the limit of many steps only. A batch of one is drawn exactly.
+    *MCMC*: from a uniform set of positive determinant (or a greedy one, where 20 are singular),
+    swap a random member for a random other row with probability min(1, det after / det before).
+    Cost: n^2 + n D per step, n^2 + n D numbers; practical up to a thousand rows. The law is reached
+    in the limit of many steps only. A batch of one is drawn exactly.
 
     With ``return_scores=True``, `select` returns the squared norm of each row: the law of a batch
     of one.
@@ -166,7 +166,7 @@ def _draw_exactly(rows, scale, n, rng):
 
 
 def _eigen(rows, scale):
-    """Positive eigenvalues, ascending, and eigenvectors: of Z^T Z where that is smaller, or Z Z^T."""
+    """Positive eigenvalues, ascending, and eigenvectors: of Z^T Z, or Z Z^T where smaller."""
     n, width = rows.shape
     is_dual = width <= n
     if is_dual:

@@ -51,11 +51,11 @@ class LCMD(BatchSelector):
     cluster; when no row has a distance left, the rest of the batch is uniform.
 
     The picks are those of the textbook loop in float64. Cluster sizes may rise and fall, so that no
-    bound helps. Instead, the products with the farthest rows of the 48 next clusters are computed
+    bound helps. Instead, the products with the 48 rows that look like the next picks are computed
     together, and for each of them only the rows that it might take over are kept: later picks often
     find theirs ready. These products are float32 plus all they can be wrong by; the distances
-    themselves are computed in float64, from differences of rows. Sizes that agree to 11 digits count
-    as equal.
+    themselves are computed in float64, from differences of rows. Sizes that agree to 10 digits
+    count as equal.
 
     Cost: 2 n_pool D (n_labeled + about 3 n_instances) operations in matrix products, one pass over
     the pool for several picks, O(n_pool) per pick, 6 numbers per row and blocks of a few MiB.
@@ -273,8 +273,9 @@ class _Clusters:
                 for s in range(start, min(start + superstep, self.n_fixed), step)
             ]
             blocks = [
-                (s, block.times(-2.0, self._dtype, rows.device), torch.from_numpy(norms[s : s + step]))
+                (s, block.times(-2.0, self._dtype, rows.device), torch.from_numpy(part))
                 for s, block in blocks
+                for part in [norms[s : s + step]]
             ]
             for a, b in rows.chunks():
                 for s, block, offset in blocks:

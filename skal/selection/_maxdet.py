@@ -55,8 +55,9 @@ class MaxDet(BatchSelector):
 
     Cost: at most 2 n_pool D (n_instances + D) operations in matrix products for D up to 1024, where
     the D x D covariance of the weights is kept in float64; wider dense rows 2 n_pool D (n_labeled
-    + n_instances), and D numbers per labelled row and pick. Factored rows whose D = K d exceeds 1024
-    cost 2 n_pool (K + d + n_labeled + n_instances) for each of these, and their square in numbers.
+    + n_instances), and D numbers per labelled row and pick. Factored rows whose D = K d exceeds
+    1024 cost up to 2 n_pool (K + d + n_labeled + n_instances) for each, and their square in
+    numbers.
     More labelled rows than D keep the former way up to D = 8192. Thousands of equal rows that tie
     for the largest variance cost a float64 pass over them per pick.
 

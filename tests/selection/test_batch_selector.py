@@ -9,7 +9,15 @@ from hypothesis.extra.numpy import arrays
 from sklearn.base import clone
 
 from skal import selection
-from skal.selection import BatchSelector, KCenterGreedy, KMeansPlusPlus, TopK
+from skal.selection import (
+    KDPP,
+    LCMD,
+    BatchSelector,
+    KCenterGreedy,
+    KMeansPlusPlus,
+    MaxDet,
+    TopK,
+)
 from skal.utils._rows import Rows
 from skal.utils._selector_checks import check_batch_selector
 
@@ -20,7 +28,14 @@ SELECTORS = [
     KCenterGreedy(init="random", metric="cosine"),
     KMeansPlusPlus(),
     KMeansPlusPlus(init="random", tol=1e-6),
+    LCMD(),
+    MaxDet(),
+    MaxDet(sigma=0.5, relative=False),
+    KDPP(method="exact"),
+    KDPP(method="mcmc"),
+    KDPP(method="greedy"),
 ]
+pytestmark = pytest.mark.filterwarnings("ignore:KDPP. the rows of Z have rank:UserWarning")
 selectors = pytest.mark.parametrize("selector", SELECTORS, ids=repr)
 
 # Small integers for ties and duplicates; the extremes of float for everything else.
@@ -55,7 +70,8 @@ def test_distinct_positions_in_range(selector, pool, seed):
     assert 0 <= picks.min() and picks.max() < len(Z)
     whole = selector.select(Z, len(Z), Z_labeled=Z_labeled, scores=scores)
     assert sorted(whole) == list(range(len(Z)))
-    assert whole[:n_instances].tolist() == picks.tolist()
+    if selector._prefix_stable:
+        assert whole[:n_instances].tolist() == picks.tolist()
 
 
 @selectors
@@ -68,6 +84,10 @@ def test_distinct_positions_in_range(selector, pool, seed):
 def test_one_of_each_group_of_equal_rows_first(selector, distinct, copies, seed):
     if isinstance(selector, TopK) or selector.get_params().get("tol"):
         pytest.skip("looks at scores, or at more than equality")
+    if isinstance(selector, KDPP):
+        distinct = min(distinct, 4)  # no volume beyond the rank
+    if isinstance(selector, MaxDet):
+        pytest.skip("with noise, a second look at a long row may tell more than a short one")
     rng = np.random.RandomState(seed)
     rows = rng.standard_normal((distinct, 4))
     group = rng.permutation(np.repeat(np.arange(distinct), copies))
