@@ -30,6 +30,7 @@ from skal.model_selection._runs import TEST_SIZE
 from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
 from skal.neural_network._device import check_device
 from skal.strategies import (
+    BADGE,
     CoreSet,
     EntropySampling,
     LeastConfidence,
@@ -46,6 +47,7 @@ STRATEGIES = {
     "entropy": EntropySampling(),
     "coreset": CoreSet(),
     "coreset-inputs": CoreSet(space="inputs"),
+    "badge": BADGE(),
 }
 BASELINE = "random"
 DEFAULT_STRATEGIES = {

@@ -111,6 +111,19 @@ def test_classification(capsys, tmp_path):
     assert results["accuracy"].between(0, 1).all()
 
 
+@pytest.mark.parametrize("data", ["diabetes", "wine"])
+def test_every_strategy_of_the_task(capsys, tmp_path, data):
+    _, _, err = run(capsys, "--data", data, "--strategies", "?", "--output", tmp_path)
+    names = re.search(r"choose from (.*)\.$", err.strip())[1].split(", ")
+    assert names[0] == "random" and len(names) >= 3
+    tiny = [*TINY[:-6], "--budget", "12", "--max-epochs", "1", "--n-jobs", "1"]
+    status, out, _ = run(
+        capsys, *tiny, "--data", data, "--strategies", ",".join(names), "--output", tmp_path
+    )
+    assert status == 0
+    assert list(table_of(out)) == names
+
+
 def test_csv_with_text_and_gaps(capsys, tmp_path, houses):
     status, out, _ = run(
         capsys, *TINY, "--data", houses, "--target", "price", "--output", tmp_path / "out"

@@ -1,0 +1,56 @@
+"""The pages keep up with the code."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = [
+    "skal", "skal.strategies", "skal.selection", "skal.neural_network", "skal.model_selection",
+    "skal.metrics", "skal.inspection", "skal.datasets", "skal.utils", "skal.utils.estimator_checks",
+]  # fmt: skip
+
+
+def names_on_api_page():
+    """The names below each ``currentmodule`` of the API page."""
+    names, room = {}, None
+    for line in (ROOT / "doc" / "api.rst").read_text(encoding="utf-8").splitlines():
+        if match := re.match(r"\.\. currentmodule:: (\S+)", line):
+            room = names.setdefault(match[1], set())
+        elif match := re.match(r"   (\w+)$", line):
+            assert match[1] not in room, f"{match[1]} stands twice in doc/api.rst"
+            room.add(match[1])
+    return names
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_api_page_lists_every_public_name(room):
+    public = set(importlib.import_module(room).__all__) - {"__version__"}
+    if room == "skal.utils":
+        public.discard("best_device")  # it lives in skal.neural_network
+    assert names_on_api_page()[room] == public
+
+
+def test_readme_names_every_strategy_of_the_command_line():
+    from skal._cli import STRATEGIES
+
+    readme = (ROOT / "README.rst").read_text(encoding="utf-8")
+    missing = [name for name in STRATEGIES if f"``{name}``" not in readme]
+    assert not missing
+
+
+def test_readme_has_the_two_command_lines_that_ci_runs():
+    readme = (ROOT / "README.rst").read_text(encoding="utf-8")
+    lines = [line for line in readme.splitlines() if re.match(r"    \S.* -m (venv|pytest)", line)]
+    assert len(lines) == 2
+    assert all("-c constraints.txt" in line for line in lines)
+    assert "python -m skal" in lines[0]
+
+
+def test_constraints_are_exact():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins)
+    assert "torch==2.13.0" in pins
