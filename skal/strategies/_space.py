@@ -1,0 +1,45 @@
+"""Strategies that look at where rows lie: in the features of a net, or in the inputs."""
+
+from skal.neural_network import has_net
+from skal.strategies._base import QueryStrategy
+from skal.utils._compat import StrOptions
+from skal.utils._tags import QueryStrategyTags
+
+
+class SpatialStrategy(QueryStrategy):
+    """Represents rows by penultimate features, or by the inputs of the predictor.
+
+    Adds the parameter `space` ("auto", "features" or "inputs"). Works for every estimator and
+    task, and on inputs before any label is known.
+    """
+
+    _parameter_constraints = {
+        **QueryStrategy._parameter_constraints,
+        "space": [StrOptions({"auto", "features", "inputs"})],
+    }
+    _deterministic = False
+
+    def __init__(
+        self, estimator=None, *, space="auto", selector=None, device=None, random_state=None
+    ):
+        super().__init__(estimator, selector=selector, device=device, random_state=random_state)
+        self.space = space
+
+    def _represent(self, X):
+        if self._space() == "features":
+            return self._net_view().features(X)
+        return self._inputs(X)
+
+    def _space(self):
+        if self.space != "auto":
+            return self.space
+        return "features" if has_net(self.estimator_) else "inputs"
+
+    @property
+    def _tags(self):
+        return QueryStrategyTags(
+            needs=("features",) if self.space == "features" else (),
+            requires_fitted_estimator=self.space == "features",
+            conditioned_on_labeled=True,
+            deterministic=self._deterministic,
+        )
