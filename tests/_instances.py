@@ -17,6 +17,7 @@ from skal.strategies import (
     EntropySampling,
     LeastConfidence,
     MarginSampling,
+    NoiseStability,
     QueryByCommittee,
     RandomSampling,
 )
@@ -48,6 +49,8 @@ STRATEGIES = [
     CoreSet(LogisticRegression(), selector=KMeansPlusPlus()),
     BADGE(LogisticRegression(), bias=True),
     BADGE(NeuralNetClassifier(max_epochs=5)),
+    NoiseStability(NeuralNetClassifier(max_epochs=5), n_perturbations=4),
+    NoiseStability(NeuralNetRegressor(max_epochs=5), n_perturbations=4, preset="official"),
     QueryByCommittee(RandomForestClassifier(n_estimators=5, random_state=0)),
     QueryByCommittee(RandomForestRegressor(n_estimators=5, random_state=0)),
 ]

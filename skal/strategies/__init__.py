@@ -4,7 +4,9 @@ from skal.strategies._badge import BADGE
 from skal.strategies._base import QueryStrategy
 from skal.strategies._committee import QueryByCommittee
 from skal.strategies._coreset import CoreSet
+from skal.strategies._noise_stability import NoiseStability
 from skal.strategies._random import RandomSampling
+from skal.strategies._typiclust import TypiClust
 from skal.strategies._uncertainty import EntropySampling, LeastConfidence, MarginSampling
 from skal.utils._tags import QueryStrategyTags
 
@@ -14,8 +16,10 @@ __all__ = [
     "EntropySampling",
     "LeastConfidence",
     "MarginSampling",
+    "NoiseStability",
     "QueryByCommittee",
     "QueryStrategy",
     "QueryStrategyTags",
     "RandomSampling",
+    "TypiClust",
 ]
