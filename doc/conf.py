@@ -44,8 +44,10 @@ numpydoc_validation_checks = {
     "RT01", "RT03", "YD01",
 }  # fmt: skip
 numpydoc_validation_exclude = {
-    # Fields of a named tuple, described with it.
-    r"\.RatioToBaseline\.",
+    # Fields of named tuples, described with them.
+    r"\.(RatioToBaseline|AUCARatio|PermutationTestResult)\.",
+    # Options that are handed on, described where they are used.
+    r"\.\w+Display\.from_\w+$",
     # Interfaces of torch and skorch.
     r"\.forward$",
     r"\.NeuralNet\w+\.(check_data|fit_loop|run_single_epoch)$",
