@@ -17,6 +17,7 @@ from skal.utils._rows import Rows
 _CANDIDATES = 512  # rows that are kept exact
 _MAX_WIDTH = 1024  # up to here the D x D posterior covariance is kept
 _MAX_WIDTH_LABELED = 8192  # and up to here if more rows are labelled
+_MAX_AGE = 16  # updates of what is known of a kept row before it is made anew
 _FIXED = 512  # labelled rows added at a time
 _CHUNK_NUMBERS = 2**21
 _FRONT_NUMBERS = 2**22
@@ -75,9 +76,9 @@ def greedy_variance(rows, n, rng, *, sigma=0.0, fixed=None, stop=0.0, candidates
 
 def _pick_from_front(variances, n, front, rank, rest, stop):
     """Pick from the exact rows `front` while the best beats `rest`, the best bound elsewhere."""
-    points, covariance = variances.covariance(front)
     prior, noise = variances.prior[front], variances.state.noise
-    value, rounded = covariance.diagonal().copy(), variances.upper[front].copy()
+    points, value = variances.front(front)
+    value, rounded = value.copy(), variances.upper[front].copy()
     columns = np.empty((min(n, len(front)), len(front)))
     picked = []
     while len(picked) < n:
@@ -85,7 +86,7 @@ def _pick_from_front(variances, n, front, rank, rest, stop):
         if rounded[best] <= stop or (rounded[best], rank[front[best]]) < rest:
             break
         known = columns[: len(picked)]
-        column = covariance[best] - known[:, best] @ known
+        column = points.covariance_with(best) - known[:, best] @ known
         column /= np.sqrt(value[best] + noise)
         columns[len(picked)] = column
         value -= column**2
@@ -93,7 +94,7 @@ def _pick_from_front(variances, n, front, rank, rest, stop):
         rounded = round_variance(value, prior)
         rounded[picked] = -np.inf
     if picked:
-        variances.add(front[picked], Rows(*(part[picked] for part in points.parts())))
+        variances.add(front[picked], points.take(picked))
     alive = rounded > -np.inf
     variances.set_exact(front[alive], rounded[alive])
     return front[picked].tolist()
@@ -160,7 +161,7 @@ class PosteriorVariance:
         else:
             self.state = _RowSpace(sum(rows.widths), noise)
         self._dtype = _product_dtype(rows, fixed)
-        self._forgotten_at, self._kept = -1, None
+        self._forgotten_at, self._front = -1, None
         for a in range(0, n_fixed, _FIXED):
             self.state.add(_scaled(fixed, slice(a, a + _FIXED), self.scale))
         if kept:
@@ -173,7 +174,6 @@ class PosteriorVariance:
     def add(self, positions, points):
         """Make rows of the pool known."""
         self.state.add(points)
-        self._kept = None
         self.upper[positions] = -np.inf
         self.covered[positions] = self.exact_at[positions] = np.iinfo(np.int64).max
 
@@ -194,12 +194,20 @@ class PosteriorVariance:
         self.covered[self.upper > -np.inf] = -1
         return True
 
-    def covariance(self, positions):
-        """Some rows, and their posterior covariance, kept until others are asked for."""
-        if self._kept is None or not np.array_equal(self._kept[0], positions):
-            points = self.gather(positions)
-            self._kept = positions, points, self.state.covariance(points).numpy()
-        return self._kept[1:]
+    def front(self, positions):
+        """Few rows, and their variance; what is known of rows from the last call is used again."""
+        last, count = self._front, self.state.count
+        if last is None or last.age >= _MAX_AGE:
+            self._front = _Front(self.state, positions, self.gather(positions))
+            return self._front, self._front.variance()
+        if last.count == count and np.array_equal(last.positions, positions):
+            return last, last.variance()
+        old = np.flatnonzero(np.isin(last.positions, positions))
+        new = positions[~np.isin(positions, last.positions)]
+        last.update()
+        fresh = _Front(self.state, new, self.gather(new))
+        self._front = last.keep(old).joined(fresh).ordered(positions)
+        return self._front, self._front.variance()
 
     def make_exact(self, positions, together=False):
         """Make the bounds of some rows exact; whether they were loose though current.
@@ -212,9 +220,9 @@ class PosteriorVariance:
         before, current = self.upper[positions].copy(), self.covered[positions] == count
         for part in [positions] if together else self._parts(positions):
             if together:
-                value = self.covariance(part)[1].diagonal()
+                value = self.front(part)[1]
             else:
-                value = self.state.variance(self.gather(part)).numpy()
+                value = _Front(self.state, part, self.gather(part)).variance()
             self.set_exact(part, round_variance(value, self.prior[part]))
         before, after = before[current], self.upper[positions[current]]
         return len(after) > 0 and bool(np.median(before - after * (1.0 + _LOOSE)) > 0)
@@ -253,6 +261,47 @@ class PosteriorVariance:
         return [positions[k : k + step] for k in range(0, len(positions), step)]
 
 
+class _Front:
+    """Few rows in float64, with what turns them into posterior covariances."""
+
+    def __init__(self, state, positions, points, known=None, age=0):
+        self.state, self.positions, self.age, self.count = state, positions, age, state.count
+        self.points = state.expanded(points)
+        self.known = state.explain(self.points) if known is None else known
+
+    def variance(self):
+        """Posterior variance of every row: ndarray (n,)."""
+        return self.state.variance_from(self.points, self.known).numpy()
+
+    def covariance_with(self, k):
+        """Posterior covariance of every row with row k: ndarray (n,)."""
+        return self.state.column_from(self.points, self.known, k).numpy()
+
+    def take(self, index):
+        return Rows(*(part[index] for part in self.points.parts()))
+
+    def update(self):
+        """Take account of the rows known since."""
+        if self.count < self.state.count:
+            self.known = self.state.explain_more(self.points, self.known, self.count)
+            self.count, self.age = self.state.count, self.age + 1
+
+    def keep(self, index):
+        return _Front(
+            self.state, self.positions[index], self.take(index), self.known[index], self.age
+        )
+
+    def joined(self, other):
+        both = zip(self.points.parts(), other.points.parts(), strict=True)
+        positions = np.concatenate([self.positions, other.positions])
+        known = torch.cat([self.known, other.known])
+        return _Front(self.state, positions, Rows(*map(torch.cat, both)), known, self.age)
+
+    def ordered(self, positions):
+        order = np.argsort(self.positions)
+        return self.keep(order[np.searchsorted(self.positions[order], positions)])
+
+
 class _WeightSpace:
     """The posterior of the weights, D numbers each: M = I - U U^T.
 
@@ -272,15 +321,23 @@ class _WeightSpace:
         """Lengths of the inner products behind a bound."""
         return (self.width,)
 
-    def covariance(self, points):
-        """Posterior covariance of some rows: float64 tensor (n, n)."""
-        F = _explicit(points)
-        return F @ self._times(F).T
+    def expanded(self, points):
+        return Rows(_explicit(points))
 
-    def variance(self, points):
-        """Its diagonal: float64 tensor (n,)."""
-        F = _explicit(points)
-        return torch.linalg.vecdot(F, self._times(F))
+    def explain(self, points):
+        """F M, from which (co)variances of the rows follow: float64 tensor (n, D)."""
+        return self._times(_explicit(points))
+
+    def explain_more(self, points, known, since):
+        """The same from what it was when so many rows were known."""
+        U = self.U[since - self.first :]
+        return known - (_explicit(points) @ U.T) @ U
+
+    def variance_from(self, points, known):
+        return torch.linalg.vecdot(_explicit(points), known)
+
+    def column_from(self, points, known, k):
+        return known @ _explicit(points)[k]
 
     def add(self, points):
         """Make rows known."""
@@ -329,26 +386,37 @@ class _RowSpace:
     def product_widths(self, widths):
         return (*widths, self.count)
 
-    def covariance(self, points):
-        prior = points.products(points, dtype=torch.float64)
-        if not self.count:
-            return prior
-        C = self._coefficients(points)
-        return prior - C @ C.T
+    def expanded(self, points):
+        return points
 
-    def variance(self, points):
-        prior = torch.from_numpy(points.sq_norms())
-        return prior - _sq_sums(self._coefficients(points)) if self.count else prior
+    def explain(self, points):
+        """Coefficients C, the prior being K and the posterior K - C C^T: float64 (n, count)."""
+        if not self.count:
+            return torch.empty((len(points), 0), dtype=torch.float64)
+        return points.products(self.X, dtype=torch.float64) @ self.T
+
+    def explain_more(self, points, known, since):
+        more = points.products(self.X, dtype=torch.float64) @ self.T[:, since:]
+        return torch.cat([known, more], dim=1)
+
+    def variance_from(self, points, known):
+        return torch.from_numpy(points.sq_norms()) - _sq_sums(known)
+
+    def column_from(self, points, known, k):
+        prior = points.products(points.gather(slice(k, k + 1)), dtype=torch.float64)[:, 0]
+        return prior - known @ known[k]
 
     def add(self, points):
-        L = _cholesky(self.covariance(points), self.noise)
+        C = self.explain(points)
+        prior = points.products(points, dtype=torch.float64)
+        L = _cholesky(prior - C @ C.T, self.noise)
         k, eye = len(points), torch.eye(len(points), dtype=torch.float64)
         inverse = torch.linalg.solve_triangular(L, eye, upper=False).T
         T = torch.zeros((self.count + k, self.count + k), dtype=torch.float64)
         T[self.count :, self.count :] = inverse
         if self.count:
             T[: self.count, : self.count] = self.T
-            T[: self.count, self.count :] = -self.T @ (self._coefficients(points).T @ inverse)
+            T[: self.count, self.count :] = -self.T @ (C.T @ inverse)
             both = zip(self.X.parts(), points.parts(), strict=True)
             points = Rows(*(torch.cat(pair) for pair in both))
         self.X, self.T, self.count = points, T, self.count + k
@@ -363,9 +431,6 @@ class _RowSpace:
     def apply(self, chunk, block, anew):
         X, columns = block
         return _sq_sums(chunk.products(X, dtype=columns.dtype) @ columns)
-
-    def _coefficients(self, points):
-        return points.products(self.X, dtype=torch.float64) @ self.T
 
 
 def _scaled(rows, index, scale):
