@@ -14,6 +14,7 @@ does the rest, for strategy and model together.
 # -----------------------
 # ``fit`` hides the labels it is given and reveals those that are asked for.
 import matplotlib.pyplot as plt
+import pandas as pd
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -62,22 +63,24 @@ print(f"mean accuracy over the budget: {search.best_score_:.3f}")
 # %%
 # All of it, with the spread over the folds
 # -----------------------------------------
+table = pd.DataFrame(search.cv_results_["params"])
+table["strategy"] = [type(s).__name__ for s in table.pop("learner__query_strategy")]
+table["C"] = table.pop("learner__estimator__logisticregression__C")
+table["mean"] = search.cv_results_["mean_test_score"]
+table["spread"] = search.cv_results_["std_test_score"]
+print(table.pivot(index="strategy", columns="C", values="mean").round(3))
+
 fig, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
-for C, marker in ((1.0, "o"), (100.0, "s")):
-    cells = [
-        (type(p["learner__query_strategy"]).__name__, m, s)
-        for p, m, s in zip(
-            search.cv_results_["params"],
-            search.cv_results_["mean_test_score"],
-            search.cv_results_["std_test_score"],
-            strict=True,
-        )
-        if p["learner__estimator__logisticregression__C"] == C
-    ]
-    names, means, spreads = zip(*cells, strict=True)
-    ax.errorbar(means, names, xerr=spreads, fmt=marker, capsize=3, label=f"C = {C:g}")
+names = list(dict.fromkeys(table["strategy"]))
+for shift, marker, (C, cells) in zip((-0.12, 0.12), "os", table.groupby("C"), strict=True):
+    place = [names.index(name) + shift for name in cells["strategy"]]
+    ax.errorbar(
+        cells["mean"], place, xerr=cells["spread"], fmt=marker, capsize=3, label=f"C = {C:g}"
+    )
+ax.set_yticks(range(len(names)), names)
 ax.set(xlabel="accuracy, averaged over the budget of 160 labels", title="Digits, three folds")
-ax.legend(title="LogisticRegression")
+ax.grid(axis="x", alpha=0.3)
+fig.legend(title="LogisticRegression", loc="outside right center", frameon=False)
 plt.show()
 
 # %%
