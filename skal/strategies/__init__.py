@@ -1,6 +1,7 @@
 """Query strategies: which rows of a pool to label next."""
 
 from skal.strategies._badge import BADGE
+from skal.strategies._bait import BAIT
 from skal.strategies._base import QueryStrategy
 from skal.strategies._committee import QueryByCommittee
 from skal.strategies._coreset import CoreSet
@@ -12,6 +13,7 @@ from skal.utils._tags import QueryStrategyTags
 
 __all__ = [
     "BADGE",
+    "BAIT",
     "CoreSet",
     "EntropySampling",
     "LeastConfidence",

@@ -1,0 +1,221 @@
+"""Rows that shrink the trace of the inverse Fisher information: greedy forward, then backward.
+
+The Fisher information of a row in the weights of a linear last layer is a Kronecker product,
+I = (S S') x (h h') with h of d and S of K x K numbers. With V = S x h, so that I = V V', M the
+information gathered so far and F that of the pool, all that greedy steps need of a row are
+
+    A = V' M^-1 V    and    B = V' M^-1 F M^-1 V,    K x K each:
+
+adding the row lowers tr(M^-1 F) by tr(B (I + A)^-1), removing it raises it by tr(B (I - A)^-1).
+"""
+
+import numpy as np
+import torch
+
+from skal.selection._engine import _first_of
+
+_CHUNK_NUMBERS = 2**20  # of float64 in the products of one chunk of rows
+_REFRESH_EVERY = 100  # updates, after which rounding errors are wiped out
+_SMALLEST = 1e-8  # of the eigenvalues of I - A, which are positive but for rounding
+
+
+def fisher_factors(P):
+    """Square roots of diag(p) - p p', without the direction in which it is zero.
+
+    Parameters
+    ----------
+    P : tensor of shape (n, C), dtype float64
+        Class probabilities.
+
+    Returns
+    -------
+    S : tensor of shape (n, C - 1, C - 1), dtype float64
+        S S' = Q' (diag(p) - p p') Q, where the C - 1 columns of Q are an orthonormal basis of the
+        vectors of sum 0, the same for every row.
+    """
+    n, C = P.shape
+    roots, top = P.sqrt(), P.argmax(1, keepdim=True)
+    others = (1.0 - P).scatter(1, top, P.scatter(1, top, 0.0).sum(1, keepdim=True))
+    # Reflections map the constant vector and sqrt(p) to the first axis, which is then left out.
+    mirror = torch.full((C,), C**-0.5, dtype=P.dtype, device=P.device)
+    mirror[0] += 1.0
+    basis = torch.eye(C, dtype=P.dtype, device=P.device)[:, 1:]
+    basis = basis - mirror[:, None] * mirror[1:] * (2.0 / mirror.dot(mirror))
+    S = P.new_empty((n, C - 1, C - 1))
+    for a, b in _chunks(n, C * C):
+        root = roots[a:b]
+        columns = -P[a:b, :, None] * root[:, None, :]  # sqrt(p_y) (e_y - p), one per class y
+        columns.diagonal(dim1=1, dim2=2).copy_(root * others[a:b])
+        share = root[:, 1:] / (1.0 + root[:, :1])
+        S[a:b] = basis.T @ (columns[:, :, 1:] - columns[:, :, :1] * share[:, None, :])
+    return S
+
+
+def fisher_greedy(pool, labeled, n_instances, rng, *, regularization=1.0, oversample=2.0):
+    """Choose rows by Fisher information.
+
+    Parameters
+    ----------
+    pool, labeled : pairs (H, S) of tensors
+        Features (n, d) and factors (n, K, K), float64. `labeled` may have no rows.
+
+    n_instances : int
+        How many rows of the pool to choose, b.
+
+    rng : RandomState
+        Ranks rows of equal gain.
+
+    regularization : float, default=1.0
+        Added to the diagonal of the information.
+
+    oversample : float, default=2.0
+        So many times b rows are chosen forward, before all but b are removed again.
+
+    Returns
+    -------
+    picks : ndarray of shape (n_instances,), dtype int64
+        Distinct positions, in order of choice.
+
+    gains : ndarray of shape (n,), dtype float64
+        By how much each row alone lowers the trace.
+    """
+    n, n_labeled = len(pool[0]), len(labeled[0])
+    gathered, everything = _information(*labeled), _information(*pool)
+    everything = (everything + gathered) / (n + n_labeled)
+    gathered /= n_labeled + n_instances
+    gathered.diagonal().add_(regularization)
+    share = (n_instances / (n_labeled + n_instances)) ** 0.5
+    design = _Design(pool[0], pool[1] * share, gathered, everything)
+
+    rank, chosen = rng.permutation(n), []
+    for _ in range(min(n, max(n_instances, int(oversample * n_instances)))):
+        gains = design.gains()
+        if not chosen:
+            first_gains = gains.copy()
+        gains[chosen] = -np.inf
+        chosen.append(int(_first_of(_rounded(gains), rank)))
+        design.add(chosen[-1])
+
+    design, chosen = design.restricted_to(chosen), np.array(chosen)
+    while len(chosen) > n_instances:
+        out = int(_first_of(_rounded(-design.losses()), -rank[chosen]))
+        design.remove(out)
+        keep = np.delete(np.arange(len(chosen)), out)
+        design, chosen = design.restricted_to(keep), chosen[keep]
+    return chosen, first_gains
+
+
+class _Design:
+    """The information M, its inverse, and what changing it by one of some rows would do."""
+
+    def __init__(self, H, S, M, F):
+        self.H, self.S, self.M, self.F = H, S, M, F
+        self.n_updates = 0
+        self._refresh()
+
+    def gains(self):
+        """By how much adding each row lowers the trace: ndarray (n,)."""
+        gains = self.A.new_empty(len(self.A))
+        for a, b in self._row_chunks():
+            root = torch.linalg.cholesky(self.A[a:b] + self._eye)
+            solved = torch.cholesky_solve(self.B[a:b], root)
+            gains[a:b] = solved.diagonal(dim1=1, dim2=2).sum(1)
+        return gains.cpu().numpy()
+
+    def losses(self):
+        """By how much removing each row, which was added before, raises the trace: ndarray (n,)."""
+        values, vectors = torch.linalg.eigh(self._eye - self.A)
+        diagonal = ((self.B @ vectors) * vectors).sum(1)
+        return (diagonal / values.clamp_min(_SMALLEST)).sum(1).cpu().numpy()
+
+    def add(self, position):
+        self._update(position, 1.0)
+
+    def remove(self, position):
+        self._update(position, -1.0)
+
+    def restricted_to(self, positions):
+        """The same information, looking at some of the rows only."""
+        design = object.__new__(_Design)
+        vars(design).update(vars(self))
+        for name in ("H", "S", "A", "B"):
+            setattr(design, name, getattr(self, name)[positions])
+        return design
+
+    def _update(self, position, sign):
+        """Add (sign 1) or subtract (-1) the information of a row: Woodbury, of rank K.
+
+        With W = (I + sign A)^-1 = L L', U = M^-1 V L and T = M^-1 F M^-1 V L - sign/2 U L' B L,
+
+            M^-1 loses sign U U',    M^-1 F M^-1 loses sign (U T' + T U').
+        """
+        V = (self.S[position][:, None, :] * self.H[position][None, :, None]).flatten(0, 1)
+        values, vectors = torch.linalg.eigh(self._eye + sign * self.A[position])
+        root = vectors * values.clamp_min(_SMALLEST).rsqrt()
+        self.M.addmm_(V, V.T, alpha=sign)
+        self.n_updates += 1
+        if self.n_updates % _REFRESH_EVERY == 0:
+            self._refresh()
+            return
+        U = self.inverse @ V @ root
+        T = self.sandwich @ V @ root - U @ (root.T @ self.B[position] @ root) * (sign / 2)
+        self.inverse.addmm_(U, U.T, alpha=-sign)
+        self.sandwich.addmm_(U, T.T, alpha=-sign).addmm_(T, U.T, alpha=-sign)
+
+        K, d = self.S.shape[1], self.H.shape[1]
+        both = torch.cat([U, T], dim=1).reshape(K, d, 2 * K).transpose(0, 1).reshape(d, -1)
+        for a, b in self._row_chunks():
+            products = (self.H[a:b] @ both).reshape(-1, K, 2 * K)
+            u, t = (self.S[a:b].mT @ products).split(K, dim=2)
+            self.A[a:b].baddbmm_(u, u.mT, alpha=-sign)
+            self.B[a:b].baddbmm_(u, t.mT, alpha=-sign).baddbmm_(t, u.mT, alpha=-sign)
+
+    def _refresh(self):
+        """Everything that follows from M, from scratch."""
+        self._eye = torch.eye(self.S.shape[1], dtype=torch.float64, device=self.S.device)
+        self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(self.M))
+        self.sandwich = self.inverse @ self.F @ self.inverse
+        self.A = _quadratic_forms(self.H, self.S, self.inverse)
+        self.B = _quadratic_forms(self.H, self.S, self.sandwich)
+
+    def _row_chunks(self):
+        return _chunks(len(self.H), 2 * self.S.shape[1] ** 2 + self.H.shape[1])
+
+
+def _information(H, S):
+    """Sum over the rows of (S S') x (h h'): (K d, K d), from the upper half of its blocks."""
+    K, d = S.shape[1], H.shape[1]
+    total = H.new_zeros((K, d, K, d))
+    for a, b in _chunks(len(H), K * d):
+        h, weights = H[a:b], S[a:b] @ S[a:b].mT
+        for c in range(K):
+            weighted = (weights[:, c, c:, None] * h[:, None, :]).flatten(1)
+            total[c, :, c:] += (h.T @ weighted).reshape(d, K - c, d)
+    for c in range(K):
+        total[c + 1 :, :, c] = total[c, :, c + 1 :].permute(1, 2, 0)
+    return total.reshape(K * d, K * d)
+
+
+def _quadratic_forms(H, S, M):
+    """(S x h)' M (S x h) of every row, for symmetric M: (n, K, K)."""
+    K, d = S.shape[1], H.shape[1]
+    forms, blocks = torch.empty_like(S), M.reshape(K, d, K, d)
+    for a, b in _chunks(len(H), K * d):
+        h = H[a:b]
+        inner = h.new_empty((len(h), K, K))
+        for c in range(K):
+            product = (h @ blocks[c, :, c:].reshape(d, -1)).reshape(len(h), K - c, d)
+            inner[:, c, c:] = inner[:, c:, c] = torch.einsum("nkd,nd->nk", product, h)
+        forms[a:b] = S[a:b].mT @ inner @ S[a:b]
+    return forms
+
+
+def _rounded(values):
+    """Values made equal where they agree to 11 digits: then they tie."""
+    digits, exponent = np.frexp(values)
+    return np.ldexp(np.round(digits * 2.0**36), exponent - 36)
+
+
+def _chunks(n, width):
+    step = max(16, _CHUNK_NUMBERS // width)
+    return [(a, min(a + step, n)) for a in range(0, n, step)]
