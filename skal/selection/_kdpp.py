@@ -64,7 +64,8 @@ class KDPP(BatchSelector):
     *MCMC*: from a uniform set of positive determinant (or a greedy one, where 20 are singular),
     swap a random member for a random other row with probability min(1, det after / det before).
     Cost: n^2 + n D per step, n^2 + n D numbers; practical up to a thousand rows. The law is reached
-    in the limit of many steps only. A batch of one is drawn exactly.
+    in the limit of many steps only. A batch of one is drawn exactly. Here a set counts as singular
+    where less than 1e-10 of a squared norm lies outside the span of other members.
 
     With ``return_scores=True``, `select` returns the squared norm of each row: the law of a batch
     of one.
@@ -122,7 +123,7 @@ class KDPP(BatchSelector):
         elif scale > 0 and method == "exact":
             picks = _draw_exactly(rows, scale, n_instances, rng)
         elif scale > 0:
-            picks = _run_chain(rows, scale, n_instances, self.n_steps, rng)
+            picks = _run_chain(rows, n_instances, self.n_steps, rng)
         if len(picks) < n_instances:
             warnings.warn(
                 f"KDPP: the rows of Z have rank {len(picks)}, less than n_instances="
@@ -270,15 +271,18 @@ def _parts(n, width):
 # ---------------------------------------------------------------- Markov chain
 
 
-def _run_chain(rows, scale, n, n_steps, rng):
+def _run_chain(rows, n, n_steps, rng):
     """Swap members for other rows, with the ratio of determinants."""
-    members = _first_members(rows, scale, n, rng)
+    # Determinants are products of squared norms and of determinants of directions: rows may be
+    # longer than others by any number of digits.
+    directions, norms = rows.normalized(), np.sqrt(rows.sq_norms())
+    members = _first_members(rows, directions, n, rng)
     n = len(members)
     if n == len(rows) or n == 0:
         return members.tolist()
     if n_steps is None:
         n_steps = int(5 * n * np.log(n))
-    chain = _Chain(rows, scale, members)
+    chain = _Chain(directions, norms, members)
     while n_steps > 0:
         proposals = rng.randint(len(rows), size=min(n_steps, _PROPOSALS))
         slots = rng.randint(n, size=len(proposals))
@@ -286,11 +290,11 @@ def _run_chain(rows, scale, n, n_steps, rng):
     return chain.members.tolist()
 
 
-def _first_members(rows, scale, n, rng):
+def _first_members(rows, directions, n, rng):
     """A set of positive determinant: uniform, or greedy and then as large as the rank."""
     for _ in range(20):
         members = rng.permutation(len(rows))[:n]
-        if n <= rows.shape[1] and _inverse(_gram(_scaled(rows, members, scale))) is not None:
+        if n <= rows.shape[1] and _inverse(_gram(directions.gather(members))) is not None:
             return members
     return np.array(_greedy(rows, n, rng), dtype=np.int64)
 
@@ -308,19 +312,23 @@ def _inverse(gram):
 
 
 class _Chain:
-    """The members, and the inverse of their Gram matrix, kept up by rank-one updates."""
+    """The members, and the inverse of the Gram matrix of their directions.
 
-    def __init__(self, rows, scale, members):
-        self.rows, self.scale, self.members = rows, scale, members.copy()
-        self.points = _scaled(rows, self.members, scale)
-        self.is_member = np.zeros(len(rows), dtype=bool)
+    It is kept up by rank-one updates.
+    """
+
+    def __init__(self, directions, norms, members):
+        self.directions, self.members = directions, members.copy()
+        self.log_sq_norms = 2.0 * np.log(norms, where=norms > 0, out=np.full(len(norms), -np.inf))
+        self.points = directions.gather(self.members)
+        self.is_member = np.zeros(len(norms), dtype=bool)
         self.is_member[members] = True
         self.inverse = _invert(self.points)
         self.n_swaps = 0
 
     def advance(self, slots, proposals, uniform):
         """Try swaps one after another; returns how many of them were steps of the chain."""
-        others = _scaled(self.rows, proposals, self.scale)
+        others = self.directions.gather(proposals)
         between = _gram(others).numpy()
         products = self.points.products(others, dtype=torch.float64).numpy()
         n_steps = 0
@@ -328,13 +336,15 @@ class _Chain:
             if self.is_member[position]:
                 continue  # proposals are uniform among the other rows
             n_steps += 1
-            if self._try(slot, products[:, k], between[k, k], uniform[k]):
+            log_bar = np.log(1.0 - uniform[k]) - self.log_sq_norms[position]
+            log_bar += self.log_sq_norms[self.members[slot]]
+            if between[k, k] > 0 and self._try(slot, products[:, k], between[k, k], log_bar):
                 self._swap(slot, position, others, k)
                 products[slot] = between[k]
         return n_steps
 
-    def _try(self, slot, product, sq_norm, uniform):
-        """Swap with probability det after / det before, and update the inverse."""
+    def _try(self, slot, product, sq_norm, log_bar):
+        """Update the inverse if the logarithm of det after / det before is above a bar."""
         A = self.inverse
         column, pivot = A[:, slot].copy(), A[slot, slot]
         product = product.copy()
@@ -343,7 +353,7 @@ class _Chain:
         weights = A @ product - column * (column @ product / pivot)
         weights[slot] = 0.0
         rest = sq_norm - product @ weights
-        if not (rest > _RANK * sq_norm and uniform < rest * pivot):
+        if not (rest > _RANK * sq_norm and log_bar < np.log(rest) + np.log(pivot)):
             return False
         A -= np.outer(column, column / pivot)
         weights[slot] = -1.0

