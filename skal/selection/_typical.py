@@ -75,7 +75,7 @@ class TypicalClusters(BatchSelector):
     References
     ----------
     G. Hacohen, A. Dekel and D. Weinshall (2022). Active learning on a budget: opposite strategies
-    suit high and low budgets. ICML, arXiv:2202.02794, equation (1) and Algorithm 1.
+    suit high and low budgets. ICML, arXiv:2202.02794, Algorithm 1.
 
     Examples
     --------
