@@ -234,14 +234,18 @@ def _check_nothing_touched(strategy):
     name = type(strategy).__name__
     before = pool.copy(), _fingerprint(estimator), joblib.hash(fitted.get_params(deep=False))
     np_state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()
-    attributes = set(vars(fitted))
+    attributes = {key: id(value) for key, value in vars(fitted).items()}
     fitted.query(pool, 7)
     fitted.transform(pool)
     assert np.array_equal(before[0], pool), f"{name} changed the pool."
     assert before[1] == _fingerprint(estimator), (
         f"{name} changed the weights, train flags or hooks of the estimator it reads."
     )
-    assert attributes == set(vars(fitted)), f"{name}.query or transform left attributes behind."
+    after = {key: id(value) for key, value in vars(fitted).items()}
+    assert attributes == after, (
+        f"{name}.query or transform left attributes behind, or changed some: "
+        f"{sorted(set(attributes.items()) ^ set(after.items()))}."
+    )
     assert np.array_equal(np_state, np.random.get_state()[1]), f"{name} used NumPy's global state."
     assert torch.equal(torch_state, torch.get_rng_state()), f"{name} used torch's global state."
 
