@@ -35,7 +35,9 @@ from skal.strategies import (
     EntropySampling,
     LeastConfidence,
     MarginSampling,
+    NoiseStability,
     RandomSampling,
+    TypiClust,
 )
 
 # Every strategy the command line knows, in the order of tables: one line each. The tasks that a
@@ -48,6 +50,8 @@ STRATEGIES = {
     "coreset": CoreSet(),
     "coreset-inputs": CoreSet(space="inputs"),
     "badge": BADGE(),
+    "typiclust": TypiClust(),
+    "noise-stability": NoiseStability(),
 }
 BASELINE = "random"
 DEFAULT_STRATEGIES = {
@@ -142,7 +146,7 @@ def _parser():
     add(
         "--repeats",
         type=_at_least(1),
-        default=20,
+        default=10,
         metavar="N",
         help="random splits, a quarter of the rows held out for scoring in each",
     )
