@@ -16,6 +16,8 @@ from skal.selection._engine import _first_of
 
 _CHUNK_NUMBERS = 2**20  # of float64 in the products of one chunk of rows
 _REFRESH_EVERY = 100  # updates, after which rounding errors are wiped out
+_LARGEST_STEP = 1e5  # change of an eigenvalue by an update, which loses twice as many digits
+_LARGEST_RATIO = 1e12  # of information to regularization, for float64
 _SMALLEST = 1e-8  # of the eigenvalues of I - A, which are positive but for rounding
 
 
@@ -78,13 +80,19 @@ def fisher_greedy(pool, labeled, n_instances, rng, *, regularization=1.0, oversa
 
     gains : ndarray of shape (n,), dtype float64
         By how much each row alone lowers the trace.
+
+    Raises
+    ------
+    ValueError
+        If `regularization` is too small, next to the information, for float64.
     """
     n, n_labeled = len(pool[0]), len(labeled[0])
     gathered, everything = _information(*labeled), _information(*pool)
     everything = (everything + gathered) / (n + n_labeled)
     gathered /= n_labeled + n_instances
-    gathered.diagonal().add_(regularization)
     share = (n_instances / (n_labeled + n_instances)) ** 0.5
+    _check_regularization(regularization, max(float(everything.trace()), float(gathered.trace())))
+    gathered.diagonal().add_(regularization)
     design = _Design(pool[0], pool[1] * share, gathered, everything)
 
     rank, chosen = rng.permutation(n), []
@@ -154,7 +162,8 @@ class _Design:
         root = vectors * values.clamp_min(_SMALLEST).rsqrt()
         self.M.addmm_(V, V.T, alpha=sign)
         self.n_updates += 1
-        if self.n_updates % _REFRESH_EVERY == 0:
+        step = max(float(values.max()), 1.0 / max(float(values.min()), _SMALLEST))
+        if step > _LARGEST_STEP or self.n_updates % _REFRESH_EVERY == 0:
             self._refresh()
             return
         U = self.inverse @ V @ root
@@ -180,6 +189,15 @@ class _Design:
 
     def _row_chunks(self):
         return _chunks(len(self.H), 2 * self.S.shape[1] ** 2 + self.H.shape[1])
+
+
+def _check_regularization(regularization, trace):
+    if trace > _LARGEST_RATIO * regularization:
+        raise ValueError(
+            f"regularization={regularization:g} is too small for the information of the rows, of "
+            f"mean trace {trace:.2g}: float64 cannot invert their sum. Standardise the features, or "
+            f"use at least {trace / _LARGEST_RATIO:.2g}."
+        )
 
 
 def _information(H, S):

@@ -83,7 +83,8 @@ class BAIT(QueryStrategy):
     TypeError
         If the estimator has no linear last layer.
     ValueError
-        If (C - 1) d, or d for regression, exceeds 5000: matrices of this width are inverted.
+        If (C - 1) d, or d for regression, exceeds 5000: matrices of this width are inverted. From
+        `query`, if `regularization` is too small for features of this length.
 
     See Also
     --------

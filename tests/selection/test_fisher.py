@@ -138,3 +138,14 @@ def test_without_information_all_rows_are_equally_likely():
         counts[picks] += 1
     assert counts.min() > 30 and counts.max() < 110
     assert (gains == 0).all()
+
+
+@pytest.mark.parametrize("C", [None, 2, 4])
+def test_features_that_are_not_standardised(C):
+    (H, S), (H_labeled, S_labeled), explicit = _problem(60, 2, 4, C)
+    pool, labeled = (1e3 * H, S), (1e3 * H_labeled, S_labeled)
+    for lam in (1.0, 1e-3):
+        expected = _slow(1e6 * explicit, 60, 8, lam, 2.0)[0]
+        assert _fast(pool, labeled, 8, lam)[0].tolist() == expected
+    with pytest.raises(ValueError, match="regularization=1e-09 is too small .*Standardise the"):
+        _fast(pool, labeled, 8, 1e-9)
