@@ -116,15 +116,25 @@ def _seeded(strategy, seed=0):
     return clone(strategy).set_params(random_state=seed)
 
 
-def _frozen(strategy, X, y):
-    """Return a fitted strategy around a frozen estimator, and that estimator."""
-    strategy = _seeded(strategy)
+def _fitted_estimator(strategy, X, y):
+    """Return the strategy's estimator, fitted from a fixed seed, or None if it has none."""
     if strategy.estimator is None:
-        return strategy.fit(X, y), None
+        return None
     estimator = strategy._prepare(clone(strategy.estimator))
     set_random_states(estimator, 0, only_missing=True)
-    estimator.fit(X, y)
-    return strategy.set_params(estimator=FrozenEstimator(estimator)).fit(X, y), estimator
+    return estimator.fit(X, y)
+
+
+def _around(strategy, estimator, X, y):
+    """Return a seeded strategy, fitted around a fitted estimator (or none)."""
+    frozen = None if estimator is None else FrozenEstimator(estimator)
+    return _seeded(strategy).set_params(estimator=frozen).fit(X, y)
+
+
+def _frozen(strategy, X, y):
+    """Return a fitted strategy around a frozen estimator, and that estimator."""
+    estimator = _fitted_estimator(strategy, X, y)
+    return _around(strategy, estimator, X, y), estimator
 
 
 def _assert_raises(errors, call, what):
@@ -230,9 +240,10 @@ def _check_duplicates(strategy):
 
 def _check_nothing_touched(strategy):
     X, y, pool = _data(strategy)
-    fitted, estimator = _frozen(strategy, X, y)
+    estimator = _fitted_estimator(strategy, X, y)
     name = type(strategy).__name__
-    before = pool.copy(), _fingerprint(estimator), joblib.hash(fitted.get_params(deep=False))
+    before = pool.copy(), _fingerprint(estimator)
+    fitted = _around(strategy, estimator, X, y)
     np_state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()
     attributes = {key: id(value) for key, value in vars(fitted).items()}
     fitted.query(pool, 7)

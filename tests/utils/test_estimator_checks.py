@@ -42,9 +42,9 @@ class GlobalNoise(Broken):
         return self._probabilities(X)[:, 0] + torch.rand(len(X))
 
 
-class LeavesEvalMode(Broken):
+class LeavesTrainMode(Broken):
     def _represent(self, X):
-        self._net_view().module.eval()
+        self._net_view().module.train()
         return self._probabilities(X)[:, 0]
 
 
@@ -96,7 +96,7 @@ def test_a_broken_strategy_is_found(broken, match):
     [
         (GlobalNoise, "check_nothing_touched", "torch's global state"),
         (ChangesWeights, "check_nothing_touched", "changed the weights"),
-        (LeavesEvalMode, "check_nothing_touched", "changed the weights, train flags"),
+        (LeavesTrainMode, "check_nothing_touched", "changed the weights, train flags"),
     ],
 )
 def test_a_strategy_that_touches_the_net_is_found(broken, check, match):
