@@ -2,7 +2,7 @@
 
 import numpy as np
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import BaggingRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -10,16 +10,27 @@ from sklearn.preprocessing import StandardScaler
 from skal import ActiveLearner
 from skal.model_selection import BudgetedActiveLearner
 from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
-from skal.selection import KDPP, LCMD, KCenterGreedy, KMeansPlusPlus, MaxDet, TopK
+from skal.selection import (
+    KDPP,
+    LCMD,
+    KCenterGreedy,
+    KMeansPlusPlus,
+    MaxDet,
+    TopK,
+    TypicalClusters,
+)
 from skal.strategies import (
     BADGE,
+    BAIT,
     CoreSet,
     EntropySampling,
+    ExpectedGradientLength,
     LeastConfidence,
     MarginSampling,
     NoiseStability,
     QueryByCommittee,
     RandomSampling,
+    TypiClust,
 )
 
 SELECTORS = [
@@ -35,6 +46,8 @@ SELECTORS = [
     KDPP(),
     KDPP(method="mcmc"),
     KDPP(method="greedy"),
+    TypicalClusters(),
+    TypicalClusters(metric="cosine", max_clusters=3, min_cluster_size=1, n_neighbors=2),
 ]
 
 STRATEGIES = [
@@ -51,6 +64,15 @@ STRATEGIES = [
     BADGE(NeuralNetClassifier(max_epochs=5)),
     NoiseStability(NeuralNetClassifier(max_epochs=5), n_perturbations=4),
     NoiseStability(NeuralNetRegressor(max_epochs=5), n_perturbations=4, preset="official"),
+    TypiClust(),
+    TypiClust(Ridge()),
+    TypiClust(NeuralNetClassifier(max_epochs=5)),
+    BAIT(LogisticRegression()),
+    BAIT(Ridge(), oversample=1.0, bias=True),
+    BAIT(NeuralNetClassifier(max_epochs=5)),
+    ExpectedGradientLength(LogisticRegression()),
+    ExpectedGradientLength(BaggingRegressor(Ridge(), n_estimators=3, random_state=0)),
+    ExpectedGradientLength(NeuralNetClassifier(max_epochs=5), scope="all", top_k=2),
     QueryByCommittee(RandomForestClassifier(n_estimators=5, random_state=0)),
     QueryByCommittee(RandomForestRegressor(n_estimators=5, random_state=0)),
 ]

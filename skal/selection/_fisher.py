@@ -194,8 +194,8 @@ class _Design:
 def _check_regularization(regularization, trace):
     if trace > _LARGEST_RATIO * regularization:
         raise ValueError(
-            f"regularization={regularization:g} is too small for the information of the rows, of "
-            f"mean trace {trace:.2g}: float64 cannot invert their sum. Standardise the features, or "
+            f"regularization={regularization:g} is too small for the information in the rows, "
+            f"of mean trace {trace:.2g}: float64 cannot invert the sum. Standardise features or "
             f"use at least {trace / _LARGEST_RATIO:.2g}."
         )
 

@@ -5,6 +5,7 @@ from skal.strategies._bait import BAIT
 from skal.strategies._base import QueryStrategy
 from skal.strategies._committee import QueryByCommittee
 from skal.strategies._coreset import CoreSet
+from skal.strategies._expected_gradient import ExpectedGradientLength
 from skal.strategies._noise_stability import NoiseStability
 from skal.strategies._random import RandomSampling
 from skal.strategies._typiclust import TypiClust
@@ -16,6 +17,7 @@ __all__ = [
     "BAIT",
     "CoreSet",
     "EntropySampling",
+    "ExpectedGradientLength",
     "LeastConfidence",
     "MarginSampling",
     "NoiseStability",
