@@ -25,6 +25,7 @@ from skal.strategies import (
     CoreSet,
     EntropySampling,
     ExpectedGradientLength,
+    GradientEmbedding,
     LeastConfidence,
     MarginSampling,
     NoiseStability,
@@ -73,6 +74,8 @@ STRATEGIES = [
     ExpectedGradientLength(LogisticRegression()),
     ExpectedGradientLength(BaggingRegressor(Ridge(), n_estimators=3, random_state=0)),
     ExpectedGradientLength(NeuralNetClassifier(max_epochs=5), scope="all", top_k=2),
+    GradientEmbedding(NeuralNetRegressor(max_epochs=5), n_components=16),
+    GradientEmbedding(NeuralNetRegressor(max_epochs=5), scope="last_layer", n_components=None),
     QueryByCommittee(RandomForestClassifier(n_estimators=5, random_state=0)),
     QueryByCommittee(RandomForestRegressor(n_estimators=5, random_state=0)),
 ]

@@ -6,6 +6,7 @@ from skal.strategies._base import QueryStrategy
 from skal.strategies._committee import QueryByCommittee
 from skal.strategies._coreset import CoreSet
 from skal.strategies._expected_gradient import ExpectedGradientLength
+from skal.strategies._gradients import GradientEmbedding
 from skal.strategies._noise_stability import NoiseStability
 from skal.strategies._random import RandomSampling
 from skal.strategies._typiclust import TypiClust
@@ -18,6 +19,7 @@ __all__ = [
     "CoreSet",
     "EntropySampling",
     "ExpectedGradientLength",
+    "GradientEmbedding",
     "LeastConfidence",
     "MarginSampling",
     "NoiseStability",
