@@ -145,7 +145,27 @@ def predictor_inputs(estimator, X):
 
 
 def describe(estimator):
-    """Name an estimator and what it is built of: ``Pipeline(StandardScaler, Ridge)``."""
+    """Name an estimator and what it is built of.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any estimator, fitted or not.
+
+    Returns
+    -------
+    name : str
+        Class names, nested as the estimators are.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skal.neural_network import describe
+    >>> describe(make_pipeline(StandardScaler(), Ridge()))
+    'Pipeline(StandardScaler, Ridge)'
+    """
     if isinstance(estimator, FrozenEstimator):
         return describe(estimator.estimator)
     if isinstance(estimator, Pipeline):

@@ -1,13 +1,10 @@
 """CoreSet: cover the pool, so that every row has a labelled row near it."""
 
-from skal.neural_network import has_net
 from skal.selection import KCenterGreedy
-from skal.strategies._base import QueryStrategy
-from skal.utils._compat import StrOptions
-from skal.utils._tags import QueryStrategyTags
+from skal.strategies._space import SpatialStrategy
 
 
-class CoreSet(QueryStrategy):
+class CoreSet(SpatialStrategy):
     r"""Query the rows farthest from every labelled row: greedy k-center.
 
     Each pick is the row whose distance to the nearest labelled or already picked row is largest,
@@ -78,33 +75,5 @@ class CoreSet(QueryStrategy):
     array([4, 3])
     """
 
-    _parameter_constraints = {
-        **QueryStrategy._parameter_constraints,
-        "space": [StrOptions({"auto", "features", "inputs"})],
-    }
     _default_selector = KCenterGreedy()
-
-    def __init__(
-        self, estimator=None, *, space="auto", selector=None, device=None, random_state=None
-    ):
-        super().__init__(estimator, selector=selector, device=device, random_state=random_state)
-        self.space = space
-
-    def _represent(self, X):
-        if self._space() == "features":
-            return self._net_view().features(X)
-        return self._inputs(X)
-
-    def _space(self):
-        if self.space != "auto":
-            return self.space
-        return "features" if has_net(self.estimator_) else "inputs"
-
-    @property
-    def _tags(self):
-        return QueryStrategyTags(
-            needs=("features",) if self.space == "features" else (),
-            requires_fitted_estimator=self.space == "features",
-            conditioned_on_labeled=True,
-            deterministic=True,
-        )
+    _deterministic = True
