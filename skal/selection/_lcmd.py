@@ -68,7 +68,7 @@ class LCMD(BatchSelector):
     ----------
     D. Holzmueller, V. Zaverkin, J. Kaestner and I. Steinwart (2023). A framework and benchmark for
     deep batch active learning for regression. Journal of Machine Learning Research 24(164),
-    arXiv:2203.09410, Section 5.2.6 (LCMD-TP).
+    arXiv:2203.09410 (LCMD-TP).
 
     Examples
     --------

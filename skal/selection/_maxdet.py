@@ -43,10 +43,10 @@ class MaxDet(BatchSelector):
 
     Notes
     -----
-    The defaults are those of the published experiments, where the kernel is divided by its mean
-    over the labelled rows, and sigma is 0.001.
+    The defaults follow the run configurations that come with the authors' package: the kernel is
+    divided by its mean over the labelled rows, and sigma is 0.001.
 
-    The picks are those of the textbook loop in float64, but for variances that agree to 12 digits
+    The picks are those of the textbook loop in float64, but for variances that agree to 14 digits
     of the squared norm, which count as equal. Variances only fall, so old ones are upper bounds;
     512 rows are kept exact, and other rows are looked at only when none of these beats all other
     bounds. Bounds come from float32 products plus their rounding error; the pool is never written
@@ -68,7 +68,7 @@ class MaxDet(BatchSelector):
     ----------
     D. Holzmueller, V. Zaverkin, J. Kaestner and I. Steinwart (2023). A framework and benchmark for
     deep batch active learning for regression. Journal of Machine Learning Research 24(164),
-    arXiv:2203.09410, Section 5.2.3 (MaxDet, and its posterior form).
+    arXiv:2203.09410 (MaxDet, and its posterior form).
 
     V. V. Fedorov (1972). Theory of optimal experiments. Academic Press.
 

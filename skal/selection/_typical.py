@@ -58,9 +58,8 @@ class TypicalClusters(BatchSelector):
     Notes
     -----
     A cluster comes before another if it holds fewer labelled or already chosen rows; of those with
-    equally many, the larger one, counting all its rows. This is the order of the authors' code once
-    all clusters are covered. Typicality looks at all rows of the cluster, labelled ones too; the
-    authors' code at half of a small cluster, without the labelled rows.
+    equally many, the larger one, counting all its rows. Typicality looks at all rows of the
+    cluster, labelled ones too.
 
     The matrix is built in float32, which refuses more than 4 GiB. Above 10 million rows times
     clusters, ``MiniBatchKMeans`` takes the place of ``KMeans``. Cost: k-means, O(n k D) per

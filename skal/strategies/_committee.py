@@ -42,10 +42,9 @@ class QueryByCommittee(QueryStrategy):
         An estimator whose predictor is such an ensemble, however wrapped. None means the estimator
         of the learner the strategy is plugged into.
 
-    measure : {"auto", "kl", "kl_max", "vote_entropy", "soft_vote_entropy", "variation_ratio", \
-            "variance"}, default="auto"
-        The disagreement. "variance" serves regression, the others classification; "auto" is
-        "variance" for regressors and "kl" for classifiers.
+    measure : str, default="auto"
+        The disagreement, a name of the table. "variance" serves regression, the others
+        classification; "auto" is "variance" for regressors and "kl" for classifiers.
 
     selector : BatchSelector or None, default=None
         Picks the batch from the scores. None is :class:`~skal.selection.TopK`: the largest scores,
