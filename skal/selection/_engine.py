@@ -20,8 +20,9 @@ import torch
 from skal.utils._rows import Rows
 
 _CANDIDATES = 512  # rows that `farthest_first` keeps exact
-_FIRST_DRAWS, _MAX_DRAWS = 8, 128  # proposals of `sample_by_distance` between refreshes
+_FIRST_DRAWS, _MAX_DRAWS = 32, 128  # proposals of `sample_by_distance` between refreshes
 _BLOCK = 512  # centres in one GEMM of a refresh
+_LANES = 16
 _EXACT_ROWS = 1024  # rows, and centres, of one float64 product
 # The same in numbers, for rows so wide that so many of them would take too much memory.
 _BLOCK_NUMBERS = 2**20
@@ -110,7 +111,7 @@ def sample_by_distance(
     tol : float, default=0.0
         A squared distance of at most `tol` times the squared norm of the row counts as 0.
 
-    first_draws, max_draws : int, default=8, 128
+    first_draws, max_draws : int, default=32, 128
         Fewest and most proposals between two refreshes.
 
     Returns
@@ -358,6 +359,10 @@ class NearestCentre:
     def _block(self, a, b):
         """What a chunk is multiplied with and what is added: -2 c, and (1 + 3 e) |c|^2."""
         centres, sq_norms = self._centres(a, b)
+        if b - a > 1:
+            # The last centre again, up to a width that products and minima are fast for.
+            again = np.minimum(np.arange(-(-(b - a) // _LANES) * _LANES), b - a - 1)
+            centres, sq_norms = centres.gather(again), sq_norms[again]
         offset = torch.from_numpy((1.0 + 3.0 * self._relative) * sq_norms)
         offset = offset.to(dtype=self._dtype, device=self.rows.device)
         return centres.times(-2.0, self._dtype, self.rows.device), offset

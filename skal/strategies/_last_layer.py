@@ -67,8 +67,8 @@ def residuals(log_P):
     A = log_P.exp()
     predicted = A.argmax(1, keepdim=True)
     # Minus the sum of the others: p_y - 1 cancels in rows the model is sure of.
-    A = A.scatter(1, predicted, 0.0)
-    return A.scatter(1, predicted, -A.sum(1, keepdim=True))
+    A.scatter_(1, predicted, 0.0)
+    return A.scatter_(1, predicted, -A.sum(1, keepdim=True))
 
 
 def with_constant(H):

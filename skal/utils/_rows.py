@@ -11,6 +11,7 @@ import torch
 
 _CHUNK_BYTES = 8 * 2**20  # of one chunk in float64
 _MAX_CHUNK = 4096
+_SCAN_NUMBERS = 2**16  # of one piece of a pass without products: it stays in the cache
 _CUDA_CHUNKS = 8  # an accelerator wants larger products than a core
 
 
@@ -278,6 +279,13 @@ class Rows:
 
     # ------------------------------------------------------------------ plumbing
 
+    def _pieces(self):
+        """Chunks that temporaries of a pass without products fit into the cache with."""
+        if self.device.type == "cuda":
+            return self.chunks()
+        size = max(16, _SCAN_NUMBERS // max(1, sum(self.widths)))
+        return [(a, min(a + size, len(self))) for a in range(0, len(self), size)]
+
     def _take(self, index, dtype, device):
         """(features, factors) at `index`, divided and shifted, as tensors."""
         # What float32 cannot hold must not be rounded before it is divided and shifted.
@@ -303,7 +311,7 @@ class Rows:
         sq_norms = np.empty(len(self))
         sums = torch.zeros(self.widths[0], dtype=torch.float64, device=device)
         largest = [0.0] * len(self.widths)
-        for a, b in self.chunks():
+        for a, b in self._pieces():
             features, factors = self._take(slice(a, b), torch.float64, device)
             if factors is None:
                 sums += features.sum(0)
