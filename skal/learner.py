@@ -14,10 +14,11 @@ from sklearn.utils.validation import check_is_fitted
 from skal._metadata import append_params, take_params
 from skal._training import check_warm_start, enable_warm_start, train
 from skal.strategies import QueryStrategy, RandomSampling
+from skal.strategies._base import bind
 from skal.utils._compat import HasMethods, _fit_context, _raise_for_params, _routing_enabled
 from skal.utils._random import child_seed, draw_seed, set_random_states
 from skal.utils._tables import concat_rows, n_rows, take_rows
-from skal.utils._tags import accepts_unlabeled
+from skal.utils._tags import accepts_unlabeled, inherit_tags
 from skal.utils.validation import (
     append_target,
     as_target,
@@ -374,7 +375,7 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
         set_random_states(strategy, seed)
         if not fitted:
             return self._cold_strategy(strategy, pool)
-        _bind(strategy, FrozenEstimator(self.estimator_))
+        bind(strategy, FrozenEstimator(self.estimator_))
         return strategy.fit(self.X_labeled_, self.y_labeled_)
 
     def _cold_strategy(self, strategy, pool):
@@ -591,26 +592,7 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
         )
 
     def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        if hasattr(self.estimator, "fit"):
-            inner = get_tags(self.estimator)
-            tags.estimator_type = inner.estimator_type
-            tags.classifier_tags = deepcopy(inner.classifier_tags)
-            tags.regressor_tags = deepcopy(inner.regressor_tags)
-            tags.target_tags = deepcopy(inner.target_tags)
-            tags.target_tags.required = True
-            tags.input_tags = deepcopy(inner.input_tags)
-            tags.non_deterministic = inner.non_deterministic
-        return tags
-
-
-def _bind(strategy, estimator):
-    """Fill the placeholders (``estimator=None``) of a strategy and of those nested in it."""
-    for value in [strategy, *strategy.get_params(deep=True).values()]:
-        if isinstance(value, QueryStrategy) or value is strategy:
-            if getattr(value, "estimator", estimator) is None:
-                value.set_params(estimator=estimator)
+        return inherit_tags(super().__sklearn_tags__(), self.estimator)
 
 
 def _with_unlabeled(X, y, X_unlabeled):

@@ -289,7 +289,7 @@ def _label_lines(ax, lines):
     moved = _spread(heights, gap, ax.bbox.y0 * points, ax.bbox.y1 * points)
     # One column of names; a thin line leads to those that had to move.
     column = 20 if np.abs(np.subtract(moved, heights)).max(initial=0) > gap / 4 else 8
-    for (line, x, y), shift in zip(ends, np.subtract(moved, heights)):
+    for (line, x, y), shift in zip(ends, np.subtract(moved, heights), strict=True):
         colour = line.get_color()
         leader = {
             "arrowstyle": "-",

@@ -1,12 +1,10 @@
 """An active learner that spends a labelling budget in `fit`, for searches over strategies."""
 
-from copy import deepcopy
 from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.metrics import check_scoring
-from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,6 +18,7 @@ from skal.model_selection._simulation import (
 )
 from skal.utils._compat import Interval, _fit_context
 from skal.utils._random import draw_seed
+from skal.utils._tags import inherit_tags
 from skal.utils.validation import check_same_length, is_labeled, validate_rows
 
 
@@ -341,17 +340,7 @@ class BudgetedActiveLearner(MetaEstimatorMixin, BaseEstimator):
         return hasattr(self, "learner_")
 
     def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        if hasattr(self.learner, "fit"):
-            inner = get_tags(self.learner)
-            tags.estimator_type = inner.estimator_type
-            tags.classifier_tags = deepcopy(inner.classifier_tags)
-            tags.regressor_tags = deepcopy(inner.regressor_tags)
-            tags.target_tags = deepcopy(inner.target_tags)
-            tags.target_tags.required = True
-            tags.input_tags = deepcopy(inner.input_tags)
-            tags.non_deterministic = inner.non_deterministic
+        tags = inherit_tags(super().__sklearn_tags__(), self.learner)
         # It learns from a part of the labels it is given.
         if tags.classifier_tags is not None:
             tags.classifier_tags.poor_score = True

@@ -209,7 +209,7 @@ def _check_strategies(strategies):
         names = [type(strategy).__name__ for strategy in strategies]
         times, seen = Counter(names), Counter()
         named = {}
-        for name, strategy in zip(names, strategies):
+        for name, strategy in zip(names, strategies, strict=True):
             seen[name] += 1
             named[f"{name}-{seen[name]}" if times[name] > 1 else name] = strategy
         strategies = named

@@ -11,6 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from skal.selection._base import BatchSelector
 from skal.utils._compat import Interval, StrOptions
+from skal.utils._rows import Rows
 
 _MINI_BATCH_FROM = 10_000_000  # rows x clusters
 _MINI_BATCH = 4096
@@ -112,7 +113,7 @@ class TypicalClusters(BatchSelector):
 
     def _select(self, rows, n_instances, rows_labeled, scores, rng):
         n_pool = len(rows)
-        Z = self._matrix(rows, rows_labeled)
+        Z, _ = self._matrix(rows, rows_labeled)
         n_clusters = min(len(Z) - n_pool + n_instances, self.max_clusters)
         members = _members(_k_means(Z, n_clusters, rng))
         rank, cluster_rank = rng.permutation(n_pool), rng.permutation(len(members))
@@ -145,15 +146,26 @@ class TypicalClusters(BatchSelector):
         return inside[np.lexsort((rank[inside], -distance))].tolist()
 
     def _values(self, rows, rows_labeled, scores):
-        Z = self._matrix(rows, rows_labeled)
-        return -_mean_distances(Z, self.n_neighbors)[: len(rows)]
+        Z, unit = self._matrix(rows, rows_labeled)
+        return -unit * _mean_distances(Z, self.n_neighbors)[: len(rows)]
 
     def _matrix(self, rows, rows_labeled):
-        """Pool, then labelled rows: ndarray (n_pool + n_labeled, D), float32."""
+        """Pool, then labelled rows: ndarray (n_pool + n_labeled, D), float32, and its unit."""
         parts = [part for part in (rows, rows_labeled) if part is not None]
         if self.metric == "cosine":
             parts = [part.normalized() for part in parts]
-        return np.concatenate([part.dense().cpu().numpy() for part in parts])
+        # Of the features, and of the factors if there are any.
+        largest = np.max([part.max_sq_norms() for part in parts], axis=0)
+        units = [_unit(size**0.5) for size in largest]
+        if set(units) != {1.0}:
+            scaled = [zip(part.gather(slice(None)).parts(), units, strict=True) for part in parts]
+            parts = [Rows(*(numbers / unit for numbers, unit in part)) for part in scaled]
+        return np.concatenate([part.dense().cpu().numpy() for part in parts]), np.prod(units)
+
+
+def _unit(largest):
+    """A power of two that makes the largest norm about 1, where float32 squares need it."""
+    return 1.0 if largest == 0 or 1e-9 < largest < 1e9 else 2.0 ** np.ceil(np.log2(largest))
 
 
 def _k_means(Z, n_clusters, rng):

@@ -326,6 +326,14 @@ class QueryStrategy(
         return tags
 
 
+def bind(strategy, estimator):
+    """Fill the placeholders (``estimator=None``) of a strategy and of those nested in it."""
+    for value in [strategy, *strategy.get_params(deep=True).values()]:
+        if isinstance(value, QueryStrategy) or value is strategy:
+            if getattr(value, "estimator", estimator) is None:
+                value.set_params(estimator=estimator)
+
+
 def _check_probabilities(probabilities, owner):
     """Return class probabilities as a float64 tensor, or say what is wrong with them."""
     if isinstance(probabilities, list):

@@ -1,5 +1,6 @@
 """What skal's estimators say about themselves, beyond scikit-learn's own tags."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field, fields
 
 from sklearn.utils import Tags, get_tags
@@ -68,6 +69,22 @@ class SkalTags(Tags):
 def extend_tags(tags):
     """Return `tags` (a scikit-learn ``Tags``) as a :class:`SkalTags`."""
     return SkalTags(**{f.name: getattr(tags, f.name) for f in fields(tags)})
+
+
+def inherit_tags(tags, estimator):
+    """Copy into `tags` what a learner inherits of the estimator around which it is built."""
+    tags.target_tags.required = True
+    if not hasattr(estimator, "fit"):
+        return tags
+    inner = get_tags(estimator)
+    tags.estimator_type = inner.estimator_type
+    tags.classifier_tags = deepcopy(inner.classifier_tags)
+    tags.regressor_tags = deepcopy(inner.regressor_tags)
+    tags.target_tags = deepcopy(inner.target_tags)
+    tags.target_tags.required = True
+    tags.input_tags = deepcopy(inner.input_tags)
+    tags.non_deterministic = inner.non_deterministic
+    return tags
 
 
 def accepts_unlabeled(estimator):

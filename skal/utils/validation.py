@@ -168,8 +168,8 @@ def validate_rows(estimator, X, *, reset):
     """Check the rows of `X` without converting what only the user's own pipeline understands.
 
     Frames, sparse matrices, arrays of any number of dimensions, lists of documents, dicts of arrays
-    and torch tensors pass as they are; other sequences become arrays, other sparse formats CSR. Whether values are finite
-    or numeric is the business of the estimator that computes with them.
+    and torch tensors pass as they are; other sequences become arrays, other sparse formats CSR.
+    Whether values are finite or numeric is the business of the estimator that computes with them.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ def _edges(band):
 def test_lines_are_means(results, scores):
     display = LearningCurveDisplay.from_results(results)
     assert [line.get_label() for line in display.lines_] == list(scores)
-    for line, runs in zip(display.lines_, scores.values()):
+    for line, runs in zip(display.lines_, scores.values(), strict=True):
         np.testing.assert_array_equal(line.get_xdata(), [10, 20, 30, 40, 50])
         np.testing.assert_allclose(line.get_ydata(), runs.mean(axis=0))
     assert display.ax_.get_xlabel() == "Number of labels"
@@ -62,7 +62,7 @@ def test_lines_are_means(results, scores):
 @pytest.mark.parametrize("error", ["se", "std", "ci95"])
 def test_bands(results, scores, error):
     display = LearningCurveDisplay.from_results(results, error=error)
-    for band, runs in zip(display.bands_, scores.values()):
+    for band, runs in zip(display.bands_, scores.values(), strict=True):
         low, high = _edges(band)
         if error == "ci95":
             expected = stats.t.interval(

@@ -85,7 +85,7 @@ def test_stages(fitted, iris):
     rows = np.concatenate(fitted.queried_indices_)
     scores = list(fitted.staged_score(X, y))
     assert len(scores) == 4
-    for n, predicted, score in zip(bought, fitted.staged_predict(X), scores):
+    for n, predicted, score in zip(bought, fitted.staged_predict(X), scores, strict=True):
         model = LogisticRegression(max_iter=1000).fit(X[rows[:n]], y[rows[:n]])
         np.testing.assert_array_equal(predicted, model.predict(X))
         assert score == model.score(X, y)

@@ -17,6 +17,7 @@ from skal.selection import (
     KMeansPlusPlus,
     MaxDet,
     TopK,
+    TypicalClusters,
 )
 from skal.utils._rows import Rows
 from skal.utils._selector_checks import check_batch_selector
@@ -34,6 +35,8 @@ SELECTORS = [
     KDPP(method="exact"),
     KDPP(method="mcmc"),
     KDPP(method="greedy"),
+    TypicalClusters(),
+    TypicalClusters(n_neighbors=2, min_cluster_size=1, metric="cosine"),
 ]
 pytestmark = pytest.mark.filterwarnings("ignore:KDPP. the rows of Z have rank:UserWarning")
 selectors = pytest.mark.parametrize("selector", SELECTORS, ids=repr)

@@ -147,5 +147,5 @@ def test_features_that_are_not_standardised(C):
     for lam in (1.0, 1e-3):
         expected = _slow(1e6 * explicit, 60, 8, lam, 2.0)[0]
         assert _fast(pool, labeled, 8, lam)[0].tolist() == expected
-    with pytest.raises(ValueError, match="regularization=1e-09 is too small .*Standardise features"):
+    with pytest.raises(ValueError, match="=1e-09 is too small .*Standardise features"):
         _fast(pool, labeled, 8, 1e-9)
