@@ -3,7 +3,9 @@
 from sklearn.pipeline import Pipeline
 
 from skal.neural_network import check_foreign_net, explain_fit_error, guard_interrupts, torch_seed
+from skal.utils._tables import concat_rows, n_rows
 from skal.utils._unwrap import final_step, inner_estimators
+from skal.utils.validation import missing_target, target_values
 
 
 def train(estimator, X, y, fit_params, seed):
@@ -62,3 +64,8 @@ def _no_effect_inside(estimator):
 def enable_warm_start(estimator):
     """Let the predictor at the end of an unfitted `estimator` keep its weights between fits."""
     final_step(estimator).set_params(warm_start=True)
+
+
+def with_unlabeled(X, y, X_unlabeled):
+    """Append rows whose label is missing, for estimators that learn from those too."""
+    return concat_rows(X, X_unlabeled), missing_target(target_values(y), n_rows(X_unlabeled))

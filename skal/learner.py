@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skal._metadata import append_params, take_params
-from skal._training import check_warm_start, enable_warm_start, train
+from skal._training import check_warm_start, enable_warm_start, train, with_unlabeled
 from skal.strategies import QueryStrategy, RandomSampling
 from skal.strategies._base import bind
 from skal.utils._compat import HasMethods, _fit_context, _raise_for_params, _routing_enabled
@@ -26,8 +26,6 @@ from skal.utils.validation import (
     check_same_length,
     is_labeled,
     labeled_target,
-    missing_target,
-    target_values,
     validate_rows,
 )
 
@@ -450,7 +448,7 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
         else:
             routed = Bunch(estimator=Bunch(fit=params))
         if accepts_unlabeled(self.estimator) and state["_X_given"] is not None:
-            X, y = _with_unlabeled(X, y, take_rows(state["_X_given"], ~state["_answered"]))
+            X, y = with_unlabeled(X, y, take_rows(state["_X_given"], ~state["_answered"]))
         return train(estimator, X, y, routed["estimator"]["fit"], seed)
 
     def _commit(self, state, estimator):
@@ -593,11 +591,6 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         return inherit_tags(super().__sklearn_tags__(), self.estimator)
-
-
-def _with_unlabeled(X, y, X_unlabeled):
-    """Append rows whose label is missing, for estimators that learn from those too."""
-    return concat_rows(X, X_unlabeled), missing_target(target_values(y), n_rows(X_unlabeled))
 
 
 def _peek_seed(learner):
