@@ -572,8 +572,6 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
         X = validate_rows(self, X, reset=False)
         return getattr(self.estimator_, method)(X, **params)
 
-    # ------------------------------------------------------------------ scikit-learn
-
     def get_metadata_routing(self):
         """Say where `fit`, `teach` and `score` send their extra arguments.
 
@@ -582,9 +580,7 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
         routing : MetadataRouter
             `fit` (which `teach` follows) and `score` of the estimator.
         """
-        mapping = (
-            MethodMapping().add(caller="fit", callee="fit").add(caller="score", callee="score")
-        )
+        mapping = MethodMapping().add(caller="fit", callee="fit").add(caller="score", callee="score")
         return MetadataRouter(owner=type(self).__name__).add(
             estimator=self.estimator, method_mapping=mapping
         )
