@@ -580,7 +580,8 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
         routing : MetadataRouter
             `fit` (which `teach` follows) and `score` of the estimator.
         """
-        mapping = MethodMapping().add(caller="fit", callee="fit").add(caller="score", callee="score")
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        mapping.add(caller="score", callee="score")
         return MetadataRouter(owner=type(self).__name__).add(
             estimator=self.estimator, method_mapping=mapping
         )
