@@ -24,6 +24,10 @@ from skal.utils._tables import n_rows
 __all__ = ["NetView", "find_net", "has_net", "predictor_inputs", "unwrap"]
 
 
+# As _CHUNK_VALUES, for nets that convolve images on a CPU: what they compute stays in the cache.
+_IMAGE_VALUES = 2**15
+
+
 class _Prepared(NamedTuple):
     """Rows after all preprocessing, and what checks and casts a chunk of them."""
 
@@ -49,7 +53,7 @@ class NetView(PerturbationMixin):
         the net stays where it is.
 
     batch_size : int or None, default=None
-        Rows per chunk. None takes as many as keep a chunk around 8 MB.
+        Rows per chunk. None takes those of a training batch, or more: about 8 MB, 128 kB of images.
 
     layer : str or None, default=None
         The head: the layer whose input are the features, by its name in ``named_modules()``. None
@@ -334,7 +338,8 @@ class NetView(PerturbationMixin):
         autocast = torch.autocast(self.device.type, enabled=False)
         with preserved_generators(), autocast, eval_flags(self.module):
             try:
-                yield
+                with _fast_convolutions(self.module, self.device):
+                    yield
             finally:
                 with torch.no_grad():
                     for tensor, before in state:
@@ -399,7 +404,9 @@ class NetView(PerturbationMixin):
         parts = X.values() if isinstance(X, Mapping) else [X]
         n_values = sum(prod(part.shape[1:]) for part in parts)
         trained = self.net.batch_size if isinstance(self.net.batch_size, int) else 1
-        return max(trained, 1, min(8192, _CHUNK_VALUES // max(1, n_values)))
+        convolves = any(isinstance(layer, nn.Conv2d) for layer in self._layers.values())
+        values = _IMAGE_VALUES if convolves and self.device.type == "cpu" else _CHUNK_VALUES
+        return max(trained, 1, min(8192, values // max(1, n_values)))
 
     def _to_device(self, X, rows, check):
         if isinstance(X, Mapping):
@@ -565,6 +572,23 @@ def _store(joined, parts, rows, n):
     for whole, part in zip(joined, parts, strict=True):
         whole[rows] = part
     return joined
+
+
+@contextmanager
+def _fast_convolutions(module, device):
+    """Lay out the weights of image convolutions by channels for a while: faster on CPUs."""
+    weights = []
+    if device.type == "cpu":
+        layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+        weights = [layer._parameters.get("weight") for layer in layers]
+    before = [(weight, weight.data) for weight in weights if weight is not None]
+    try:
+        for weight, data in before:
+            weight.data = data.to(memory_format=torch.channels_last)  # also with one channel
+        yield
+    finally:
+        for weight, data in before:
+            weight.data = data
 
 
 def _device_of(module):

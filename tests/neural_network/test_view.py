@@ -619,3 +619,37 @@ def test_prepared_rows_serve_several_passes():
     prepared = view.prepare(pd.DataFrame(X).to_numpy())
     assert view.prepare(prepared) is prepared
     assert torch.equal(view.outputs(prepared), view.outputs(X))
+
+
+class _Images(nn.Sequential):
+    def __init__(self, n_features, n_outputs):
+        super().__init__(
+            nn.Conv2d(1, 5, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(5, 7, 3),
+            nn.BatchNorm2d(7), nn.ReLU(), nn.Flatten(), nn.Linear(7, n_outputs),
+        )  # fmt: skip
+
+
+def test_weights_of_convolutions_lie_by_channels_during_a_pass_only():
+    images = _rng.randn(300, 1, 6, 6).astype(np.float32)
+    labels = np.arange(300) % 3
+    net = NeuralNetClassifier(_Images, max_epochs=1, batch_size=16, random_state=0)
+    net.fit(images, labels)
+    view = NetView(net, batch_size=32)
+    convolutions = [net.module_[0], net.module_[3]]
+    before = [(layer.weight, layer.weight.data_ptr()) for layer in convolutions]
+    values = [layer.weight.detach().clone() for layer in convolutions]
+    with view.evaluating():
+        assert [layer.weight.stride()[1] for layer in convolutions] == [1, 1]
+        assert all(map(torch.equal, (layer.weight for layer in convolutions), values))
+        convolutions[1].weight.data += 1.0
+    for layer, (weight, address), value in zip(convolutions, before, values, strict=True):
+        assert layer.weight is weight and weight.data_ptr() == address
+        assert weight.is_contiguous() and torch.equal(weight, value)
+    with torch.no_grad():
+        expected = net.module_.eval()(torch.from_numpy(images))
+    assert_allclose(view.logits(images), expected, atol=1e-5)
+    # The weights in use are those of the moment.
+    with view.shifted({"0.weight": torch.ones_like(values[0])}), torch.no_grad():
+        shifted = net.module_(torch.from_numpy(images))
+        assert_allclose(view.logits(images), shifted, atol=1e-5)
+    assert_allclose(view.logits(images), expected, atol=1e-5)
