@@ -62,13 +62,17 @@ class PerturbationMixin:
         dZ : tensor of shape (n_samples, q)
             Derivative of the quantity of each row, by forward-mode differentiation: one pass.
         """
-        base = {name: self.parameters()[name] for name in direction}
 
         def differentiate(chunk):
+            own = self.parameters()
+            base = {name: own[name] for name in direction}
+            # Laid out as the parameters are during a pass.
+            steps = {name: torch.empty_like(base[name]).copy_(direction[name]) for name in base}
+
             def value(moved):
                 return self._value(quantity, chunk, moved)
 
-            return torch.func.jvp(value, (base,), (dict(direction),))[1]
+            return torch.func.jvp(value, (base,), (steps,))[1]
 
         return self.map(differentiate, X)
 
