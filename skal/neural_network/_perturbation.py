@@ -61,7 +61,18 @@ class PerturbationMixin:
         -------
         dZ : tensor of shape (n_samples, q)
             Derivative of the quantity of each row, by forward-mode differentiation: one pass.
+
+        Raises
+        ------
+        ValueError
+            If the module has recurrent layers, which torch leaves changed by this.
         """
+        if any(isinstance(layer, torch.nn.RNNBase) for layer in self.module.modules()):
+            raise ValueError(
+                f"{type(self.module).__name__} has recurrent layers, which torch cannot "
+                "differentiate along a direction without leaving them changed. Use finite "
+                "differences (method='finite_difference')."
+            )
 
         def differentiate(chunk):
             own = self.parameters()

@@ -112,7 +112,7 @@ class GradientEmbedding(QueryStrategy):
     ----------
     D. Holzmueller, V. Zaverkin, J. Kaestner and I. Steinwart (2023). A framework and benchmark for
     deep batch active learning for regression. Journal of Machine Learning Research 24(164),
-    arXiv:2203.09410, Sections 3.1 (full gradient kernel) and 4.2 (sketching).
+    arXiv:2203.09410 (full gradient kernel, sketching).
 
     Examples
     --------

@@ -653,3 +653,24 @@ def test_weights_of_convolutions_lie_by_channels_during_a_pass_only():
         shifted = net.module_(torch.from_numpy(images))
         assert_allclose(view.logits(images), shifted, atol=1e-5)
     assert_allclose(view.logits(images), expected, atol=1e-5)
+
+
+class Recurrent(torch.nn.Module):
+    """Reads the columns of a row one after another."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = torch.nn.LSTM(1, 3, batch_first=True)
+        self.head = torch.nn.Linear(3, 1)
+
+    def forward(self, X):
+        return self.head(self.body(X[..., None])[0][:, -1])
+
+
+def test_derivatives_of_recurrent_nets_are_refused():
+    view = NetView(NeuralNetRegressor(Recurrent, max_epochs=1, random_state=0).fit(X, Y))
+    direction = {name: torch.ones_like(value) for name, value in view.parameters().items()}
+    before = view.outputs(X)
+    with pytest.raises(ValueError, match="has recurrent layers.*finite_difference"):
+        view.directional_derivative(X, "outputs", direction)
+    assert torch.equal(view.outputs(X), before)
