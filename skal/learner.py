@@ -200,8 +200,7 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
             "_fit_params": take_params(fit_params, labeled),
         }
         estimator = self._train(state, None)
-        for name in ("_refused_rows", "_cold_seed"):
-            vars(self).pop(name, None)
+        vars(self).pop("_cold_seed", None)
         self._commit(state, estimator)
         return self
 
@@ -419,8 +418,6 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
         if rows is not None:
             state["_answered"] = self._answered.copy()
             state["_answered"][rows] = True
-            refused = getattr(self, "_refused_rows", np.empty(0, dtype=np.int64))
-            state["_refused_rows"] = np.union1d(refused, rows[~known])
         state["n_labeled_"] = self.n_labeled_ + int(known.sum())
         if known.any():
             new = X if known.all() else take_rows(X, known)

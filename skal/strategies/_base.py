@@ -13,7 +13,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from skal.neural_network import NetView, has_net, predictor_inputs
+from skal.neural_network import NetView, check_device, has_net, predictor_inputs
 from skal.selection import TopK
 from skal.strategies._inputs import fit_preprocessing
 from skal.utils._compat import HasMethods, _fit_context
@@ -283,7 +283,7 @@ class QueryStrategy(
         return _numeric_rows(X, self._torch_device(), type(self).__name__)
 
     def _torch_device(self):
-        return torch.device(self.device or "cpu")
+        return check_device(self.device or "cpu", type(self).__name__, purpose="compute")
 
     # ------------------------------------------------------------------ plumbing
 

@@ -7,7 +7,6 @@ from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import (
     HasMethods,
-    Hidden,
     Interval,
     InvalidParameterError,
     StrOptions,
@@ -17,7 +16,6 @@ from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled
 
 __all__ = [
     "HasMethods",
-    "Hidden",
     "Interval",
     "InvalidParameterError",
     "StrOptions",

@@ -89,3 +89,8 @@ def test_sparse_inputs_equal_dense_ones():
 
     expected = CoreSet().fit(X[:20]).query(X[20:], 8)
     assert_array_equal(CoreSet().fit(csr_array(X[:20])).query(csr_array(X[20:]), 8), expected)
+
+
+def test_an_unknown_device_is_refused_without_a_net_too():
+    with pytest.raises(ValueError, match="'device' parameter of CoreSet must be 'cpu', 'cuda'"):
+        CoreSet(device="gpu").fit(X)
