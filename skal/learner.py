@@ -1,6 +1,6 @@
 """The active learner: an estimator that learns from labelled rows and says which to label next."""
 
-from copy import deepcopy
+from copy import copy, deepcopy
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
@@ -177,7 +177,9 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
             )
         if self.warm_start:
             check_warm_start(self.estimator)
-        X, y = validate_rows(self, X, reset=True), as_target(y)
+        # On a copy, so that a fit that fails leaves the learner with the columns of its model.
+        seen = copy(self)
+        X, y = validate_rows(seen, X, reset=True), as_target(y)
         check_same_length(X, y)
         labeled = is_labeled(y)
         if not labeled.any():
@@ -200,7 +202,10 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
             "_fit_params": take_params(fit_params, labeled),
         }
         estimator = self._train(state, None)
-        vars(self).pop("_cold_seed", None)
+        columns = ("n_features_in_", "feature_names_in_")
+        for name in ("_cold_seed", *columns):
+            vars(self).pop(name, None)
+        state |= {name: vars(seen)[name] for name in columns if name in vars(seen)}
         self._commit(state, estimator)
         return self
 
@@ -368,7 +373,10 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
             if self.random_state is None:
                 # Kept, so that asking twice gives the same rows here too.
                 self._cold_seed = getattr(self, "_cold_seed", None) or draw_seed(None)
-            seed = child_seed(self._cold_seed if self.random_state is None else _peek_seed(self))
+                seed = child_seed(self._cold_seed)
+            else:
+                # Of a copy: asking must not advance a generator.
+                seed = child_seed(draw_seed(deepcopy(self.random_state)))
         set_random_states(strategy, seed)
         if not fitted:
             return self._cold_strategy(strategy, pool)
@@ -585,11 +593,6 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         return inherit_tags(super().__sklearn_tags__(), self.estimator)
-
-
-def _peek_seed(learner):
-    """The seed the learner's `random_state` stands for, without advancing it."""
-    return draw_seed(deepcopy(learner.random_state))
 
 
 def _if_set(**options):

@@ -300,6 +300,10 @@ def test_a_failed_first_fit_changes_nothing():
     with pytest.raises(RuntimeError):
         learner.fit(X_IRIS, Y_IRIS)
     assert (pickle.dumps(learner.estimator_), learner.n_labeled_) == before
+    with pytest.raises(RuntimeError):
+        learner.fit(pd.DataFrame(X_IRIS[:, :2], columns=["a", "b"]), Y_IRIS)
+    assert learner.n_features_in_ == 4 and not hasattr(learner, "feature_names_in_")
+    assert len(learner.predict(X_IRIS)) == 150
 
 
 @pytest.mark.parametrize(
