@@ -9,7 +9,12 @@ from sklearn.preprocessing import StandardScaler
 
 from skal import ActiveLearner
 from skal.model_selection import BudgetedActiveLearner
-from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
+from skal.neural_network import (
+    ImageAugment,
+    NeuralNetClassifier,
+    NeuralNetRegressor,
+    TabularAugment,
+)
 from skal.selection import (
     KDPP,
     LCMD,
@@ -79,6 +84,10 @@ STRATEGIES = [
     QueryByCommittee(RandomForestClassifier(n_estimators=5, random_state=0)),
     QueryByCommittee(RandomForestRegressor(n_estimators=5, random_state=0)),
 ]
+
+
+# Not estimators in scikit-learn's sense: what they return is random.
+AUGMENTATIONS = [TabularAugment(), ImageAugment()]
 
 
 def _table_net():

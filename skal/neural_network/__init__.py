@@ -3,17 +3,21 @@
 from skal.neural_network._classifier import NeuralNetClassifier
 from skal.neural_network._device import best_device, check_device
 from skal.neural_network._guard import check_foreign_net, explain_fit_error, guard_interrupts
+from skal.neural_network._image_augment import ImageAugment
 from skal.neural_network._modules import MLP
 from skal.neural_network._regressor import NeuralNetRegressor
 from skal.neural_network._seed import torch_seed
+from skal.neural_network._tabular_augment import TabularAugment
 from skal.neural_network._unwrap import describe, find_net, has_net, predictor_inputs, unwrap
 from skal.neural_network._view import NetView
 
 __all__ = [
     "MLP",
+    "ImageAugment",
     "NetView",
     "NeuralNetClassifier",
     "NeuralNetRegressor",
+    "TabularAugment",
     "best_device",
     "check_device",
     "check_foreign_net",
