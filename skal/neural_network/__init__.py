@@ -1,5 +1,6 @@
 """Everything that knows torch and skorch: nets for scikit-learn, and how to see through to them."""
 
+from skal.neural_network._averaging import EMACallback, find_average
 from skal.neural_network._classifier import NeuralNetClassifier
 from skal.neural_network._device import best_device, check_device
 from skal.neural_network._guard import check_foreign_net, explain_fit_error, guard_interrupts
@@ -12,6 +13,7 @@ from skal.neural_network._unwrap import describe, find_net, has_net, predictor_i
 from skal.neural_network._view import NetView
 
 __all__ = [
+    "EMACallback",
     "MLP",
     "ImageAugment",
     "NetView",
@@ -23,6 +25,7 @@ __all__ = [
     "check_foreign_net",
     "describe",
     "explain_fit_error",
+    "find_average",
     "find_net",
     "guard_interrupts",
     "has_net",
