@@ -31,6 +31,7 @@ from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
 from skal.neural_network._device import check_device
 from skal.strategies import (
     BADGE,
+    LHD,
     CoreSet,
     EntropySampling,
     LeastConfidence,
@@ -52,6 +53,7 @@ STRATEGIES = {
     "badge": BADGE(),
     "typiclust": TypiClust(),
     "noise-stability": NoiseStability(),
+    "lhd": LHD(),
 }
 BASELINE = "random"
 DEFAULT_STRATEGIES = {

@@ -27,6 +27,7 @@ from skal.selection import (
 from skal.strategies import (
     BADGE,
     BAIT,
+    LHD,
     CoreSet,
     EntropySampling,
     ExpectedGradientLength,
@@ -70,6 +71,7 @@ STRATEGIES = [
     BADGE(NeuralNetClassifier(max_epochs=5)),
     NoiseStability(NeuralNetClassifier(max_epochs=5), n_perturbations=4),
     NoiseStability(NeuralNetRegressor(max_epochs=5), n_perturbations=4, preset="official"),
+    LHD(make_pipeline(StandardScaler(), NeuralNetClassifier(max_epochs=5)), alpha=0.9),
     TypiClust(),
     TypiClust(Ridge()),
     TypiClust(NeuralNetClassifier(max_epochs=5)),

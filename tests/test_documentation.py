@@ -15,8 +15,8 @@ ROOMS = [
 INTERNAL = {
     "skal": {"__version__"},
     "skal.neural_network": {
-        "check_device", "check_foreign_net", "describe", "explain_fit_error", "find_average",
-        "guard_interrupts", "torch_seed",
+        "add_average", "check_device", "check_foreign_net", "describe", "explain_fit_error",
+        "find_average", "guard_interrupts", "torch_seed",
     },
     "skal.utils": {"best_device"},  # on the page of skal.neural_network
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """Everything that knows torch and skorch: nets for scikit-learn, and how to see through to them."""
 
-from skal.neural_network._averaging import EMACallback, find_average
+from skal.neural_network._averaging import EMACallback, add_average, find_average
 from skal.neural_network._classifier import NeuralNetClassifier
 from skal.neural_network._device import best_device, check_device
 from skal.neural_network._guard import check_foreign_net, explain_fit_error, guard_interrupts
@@ -20,6 +20,7 @@ __all__ = [
     "NeuralNetClassifier",
     "NeuralNetRegressor",
     "TabularAugment",
+    "add_average",
     "best_device",
     "check_device",
     "check_foreign_net",

@@ -10,7 +10,8 @@ from numbers import Integral, Real
 
 import torch
 from sklearn.exceptions import NotFittedError
-from skorch import NeuralNetBinaryClassifier
+from sklearn.frozen import FrozenEstimator
+from skorch import NeuralNet, NeuralNetBinaryClassifier
 from skorch.callbacks import Callback
 from skorch.dataset import unpack_data
 from torch import nn
@@ -19,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 from skal.neural_network._net import first_output
 from skal.neural_network._seed import preserved_generators
 from skal.utils._compat import Interval, StrOptions, validate_parameter_constraints
+from skal.utils._unwrap import inner_estimators
 
 
 class EMACallback(Callback):
@@ -346,6 +348,47 @@ def find_average(net):
     """
     callbacks = getattr(net, "callbacks_", [])
     return next((cb for _, cb in callbacks if isinstance(cb, EMACallback)), None)
+
+
+def add_average(estimator, callback, *, needed_by):
+    """Let the net inside an estimator average its weights, unless it does so already.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Unfitted, however wrapped. Its net is changed in place; an estimator without a net, and one
+        inside a ``FrozenEstimator``, is left alone.
+
+    callback : EMACallback
+        Appended to the callbacks of the net under the name "ema". Where the net has an average
+        already, that one counts.
+
+    needed_by : str
+        Who needs the average, for errors.
+
+    Raises
+    ------
+    ValueError
+        If the callbacks of the net are switched off.
+    """
+    for inner in inner_estimators(estimator):
+        if isinstance(inner, FrozenEstimator):
+            return
+        if isinstance(inner, NeuralNet):
+            break
+    else:
+        return
+    if isinstance(inner.callbacks, str):
+        raise ValueError(
+            f"{needed_by} needs a callback that averages the weights while {type(inner).__name__} "
+            f"trains. Got callbacks={inner.callbacks!r} instead, which switches all of them off. "
+            "Use callbacks=None."
+        )
+    callbacks = list(inner.callbacks or [])
+    given = [entry[1] if isinstance(entry, tuple) else entry for entry in callbacks]
+    kinds = [one if isinstance(one, type) else type(one) for one in given]
+    if not any(issubclass(kind, EMACallback) for kind in kinds):
+        inner.set_params(callbacks=[*callbacks, ("ema", callback)])
 
 
 def plain_module(module):

@@ -120,6 +120,41 @@ class PerturbationMixin:
             for name, value in before.items():
                 parameters[name].copy_(value)
 
+    @contextmanager
+    def replaced(self, values):
+        """Give parameters and buffers of the module other values for a while.
+
+        Parameters
+        ----------
+        values : dict of str to tensor
+            The values to use, by name of the parameter or buffer; cast and moved as needed.
+
+        Yields
+        ------
+        view : NetView
+            This view. Exact copies of what was there are put back at the end.
+
+        Raises
+        ------
+        ValueError
+            If a value has no tensor of its name and shape in the module.
+        """
+        own = {**self.parameters(), **dict(self.module.named_buffers())}
+        for name, value in values.items():
+            if name not in own or own[name].shape != value.shape:
+                raise ValueError(
+                    f"{type(self.module).__name__} has no tensor {name!r} of shape "
+                    f"{tuple(value.shape)}. Use values of a module of the same kind and size."
+                )
+        before = {name: own[name].clone() for name in values}
+        try:
+            for name, value in values.items():
+                own[name].copy_(value)
+            yield self
+        finally:
+            for name, value in before.items():
+                own[name].copy_(value)
+
 
 def _call_with(module, parameters, chunk):
     """Call a module with other parameters."""

@@ -7,6 +7,7 @@ from skal.strategies._committee import QueryByCommittee
 from skal.strategies._coreset import CoreSet
 from skal.strategies._expected_gradient import ExpectedGradientLength
 from skal.strategies._gradients import GradientEmbedding
+from skal.strategies._lhd import LHD
 from skal.strategies._noise_stability import NoiseStability
 from skal.strategies._random import RandomSampling
 from skal.strategies._typiclust import TypiClust
@@ -20,6 +21,7 @@ __all__ = [
     "EntropySampling",
     "ExpectedGradientLength",
     "GradientEmbedding",
+    "LHD",
     "LeastConfidence",
     "MarginSampling",
     "NoiseStability",
