@@ -13,6 +13,7 @@ from skal.neural_network import (
     ImageAugment,
     NeuralNetClassifier,
     NeuralNetRegressor,
+    PseudoLabelFineTuner,
     TabularAugment,
 )
 from skal.selection import (
@@ -111,7 +112,11 @@ LEARNERS = [
     BudgetedActiveLearner(ActiveLearner(LogisticRegression(), MarginSampling())),
 ]
 
-NETS = [NeuralNetClassifier(), NeuralNetRegressor()]
+NETS = [
+    NeuralNetClassifier(),
+    NeuralNetRegressor(),
+    PseudoLabelFineTuner(NeuralNetClassifier(max_epochs=50)),
+]
 
 ESTIMATORS = [*LEARNERS, *NETS, *STRATEGIES]
 

@@ -3,6 +3,7 @@
 from skal.neural_network._averaging import EMACallback, add_average, find_average
 from skal.neural_network._classifier import NeuralNetClassifier
 from skal.neural_network._device import best_device, check_device
+from skal.neural_network._fine_tuning import PseudoLabelFineTuner
 from skal.neural_network._guard import check_foreign_net, explain_fit_error, guard_interrupts
 from skal.neural_network._image_augment import ImageAugment
 from skal.neural_network._modules import MLP
@@ -19,6 +20,7 @@ __all__ = [
     "NetView",
     "NeuralNetClassifier",
     "NeuralNetRegressor",
+    "PseudoLabelFineTuner",
     "TabularAugment",
     "add_average",
     "best_device",

@@ -8,6 +8,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from skal.neural_network._loader import take_tensor
 from skal.utils._compat import Interval, _fit_context
 
 # Values of a dense block of columns while the statistics are computed.
@@ -110,7 +111,7 @@ class TabularAugment(BaseEstimator):
         self : TabularAugment
             The fitted augmentation.
         """
-        rows = X.tocsr() if sparse.issparse(X) else torch.as_tensor(X).flatten(1)
+        rows = X.tocsr() if sparse.issparse(X) else take_tensor(X, slice(None)).flatten(1)
         columns = rows if sparse.issparse(rows) else rows.cpu().numpy()
         p = columns.shape[1]
         scale, center = np.empty(p), np.empty(p)

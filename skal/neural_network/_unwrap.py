@@ -9,6 +9,10 @@ from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 
 
+class NetWrapper:
+    """Mark of a meta-estimator of this package that predicts with the net in `estimator_`."""
+
+
 def find_net(estimator, *, needed_by=None):
     """Find the fitted torch net at the end of an estimator.
 
@@ -17,7 +21,8 @@ def find_net(estimator, *, needed_by=None):
     estimator : estimator
         A fitted net of :mod:`skal.neural_network` or of skorch, alone or inside ``Pipeline``,
         ``TransformedTargetRegressor``, searches such as ``GridSearchCV``, threshold classifiers,
-        ``FrozenEstimator``, :class:`~skal.ActiveLearner`, nested at will.
+        :class:`PseudoLabelFineTuner`, ``FrozenEstimator``, :class:`~skal.ActiveLearner`, nested at
+        will.
 
     needed_by : str, default=None
         Who needs the net, for the error.
@@ -196,6 +201,8 @@ def _inner(estimator):
         return estimator.estimator
     if isinstance(estimator, TransformedTargetRegressor):
         return getattr(estimator, "regressor_", None)
+    if isinstance(estimator, NetWrapper):
+        return getattr(estimator, "estimator_", None)
     if isinstance(estimator, (FixedThresholdClassifier, TunedThresholdClassifierCV)):
         return getattr(estimator, "estimator_", None)
     fitted = getattr(estimator, "__dict__", {})
