@@ -368,10 +368,11 @@ class PseudoLabelFineTuner(NetWrapper, MetaEstimatorMixin, BaseEstimator):
             )
             return False
         if len(np.unique(codes)) == 1:
+            label = net.classes_[codes[:1]].tolist()[0]
             warnings.warn(
                 f"All {len(rows)} rows that {type(self).__name__} selected have the pseudo-label "
-                f"{net.classes_[codes[0]]!r}: fine-tuning may teach the net to predict nothing "
-                "else. Use include_labeled=True, or label more rows first.",
+                f"{label!r}: fine-tuning may teach the net to predict nothing else. Use "
+                "include_labeled=True, or label more rows first.",
                 UserWarning,
                 stacklevel=5,
             )

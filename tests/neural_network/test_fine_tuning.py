@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skal import ActiveLearner
-from skal.model_selection import compare_strategies
+from skal.model_selection import BudgetedActiveLearner, compare_strategies
 from skal.neural_network import (
     EMACallback,
     ImageAugment,
@@ -30,6 +30,7 @@ from skal.neural_network import (
 )
 from skal.strategies import BADGE, LHD, MarginSampling, RandomSampling
 from skal.utils._tags import accepts_unlabeled
+from tests._instances import STRATEGIES
 
 X_DIGITS, Y_DIGITS = load_digits(return_X_y=True)
 X = (X_DIGITS[:300] / 16).astype(np.float32)
@@ -416,6 +417,25 @@ def test_strategies_see_the_fine_tuned_net():
     assert inner.n_selected_ > 0 and len(inner.history_) == 2
 
 
+def _strategies_for_a_single_classifier():
+    by_class = {type(strategy): strategy for strategy in STRATEGIES}
+    for cls, strategy in by_class.items():
+        tags = cls._query_tags
+        if "classifier" in tags.tasks and "committee" not in tags.needs:
+            yield pytest.param(clone(strategy).set_params(estimator=None), id=cls.__name__)
+
+
+@pytest.mark.parametrize("strategy", list(_strategies_for_a_single_classifier()))
+def test_every_strategy_works_on_the_fine_tuned_net(strategy):
+    net = small_net(module__dropout=0.1)
+    model = make_pipeline(StandardScaler(), tuner(net, threshold=0.5, epochs=1))
+    learner = ActiveLearner(model, strategy, random_state=0).fit(X, Y_PARTLY)
+    assert len(learner.estimator_[-1].history_) == 1
+    rows = learner.query(n_instances=6)
+    assert len(np.unique(rows)) == 6 and rows.min() >= N_LABELED
+    np.testing.assert_array_equal(learner.query(n_instances=6), rows)
+
+
 def test_lhd_compares_the_fine_tuned_pair():
     learner = ActiveLearner(tuner(), LHD(alpha=0.9), random_state=0).fit(X, Y_PARTLY)
     net = learner.estimator_.estimator_
@@ -449,6 +469,13 @@ def test_a_learner_shows_it_the_pool_round_by_round():
     # From scratch: the same labels again give the same net.
     again = clone(learner).fit(X, np.where(np.arange(300) < 60, Y, np.nan))
     assert_same_weights(first, weights_of(again.estimator_.estimator_.module_))
+
+
+def test_a_search_over_budgets_shows_it_the_pool():
+    learner = ActiveLearner(tuner(threshold=0.5, min_samples=1), RandomSampling())
+    model = BudgetedActiveLearner(learner, n_initial=60, n_instances=20, budget=80, random_state=0)
+    model.fit(X, Y)
+    assert model.learner_.estimator_.n_selected_ > 0
 
 
 @pytest.mark.filterwarnings("ignore:PseudoLabelFineTuner selected:UserWarning")
