@@ -115,15 +115,14 @@ class TabularAugment(BaseEstimator):
         columns = rows if sparse.issparse(rows) else rows.cpu().numpy()
         p = columns.shape[1]
         scale, center = np.empty(p), np.empty(p)
-        given = None if self.categorical is None else _positions(self.categorical, p)
+        given = None if self.categorical is None else _marked(self.categorical, p)
         width = max(1, _BLOCK_VALUES // max(1, columns.shape[0]))
         for start in range(0, p, width):
             block = columns[:, start : start + width]
             block = (block.toarray() if sparse.issparse(block) else block).astype(np.float64)
-            for j, values in enumerate(block.T, start=start):
-                scale[j], center[j] = _spread_and_middle(values, given is not None and j in given)
-                if given is None and len(np.unique(values)) <= 2:
-                    scale[j], center[j] = _spread_and_middle(values, True)
+            here = slice(start, start + block.shape[1])
+            chosen = None if given is None else given[here]
+            scale[here], center[here] = _spread_and_middle(block, chosen)
         device = "cpu" if sparse.issparse(rows) else rows.device
         self.reference_ = rows
         self.scale_ = torch.as_tensor(scale, dtype=torch.float32, device=device)
@@ -182,20 +181,27 @@ class TabularAugment(BaseEstimator):
 def _random_columns(n, p, most, draw):
     """Mark r random columns of each row, r uniform on 0, ..., `most`: bool (n, p)."""
     how_many = torch.randint(most + 1, (n, 1), **draw)
-    ranks = torch.rand((n, p), **draw).argsort(1).argsort(1)
-    return ranks < how_many
+    columns = torch.rand((n, p), **draw).topk(most, dim=1).indices
+    among = torch.arange(most, device=draw["device"]) < how_many
+    return torch.zeros((n, p), dtype=torch.bool, device=draw["device"]).scatter(1, columns, among)
 
 
-def _spread_and_middle(values, is_category):
-    """Standard deviation and median of a column; of a category 0 and the most frequent value."""
-    if not is_category:
-        # Rounding would give a constant column a spread.
-        return (values.std() if np.ptp(values) > 0 else 0.0), np.median(values)
-    distinct, counts = np.unique(values, return_counts=True)
-    return 0.0, distinct[counts.argmax()]
+def _spread_and_middle(block, categorical):
+    """Standard deviation and median of each column; of a category 0 and the most frequent value."""
+    low, high = block.min(axis=0), block.max(axis=0)
+    if categorical is None:
+        categorical = ((block == low) | (block == high)).all(axis=0)
+    # Rounding would give a constant column a spread.
+    scale = np.where(categorical | (low == high), 0.0, block.std(axis=0))
+    center = np.median(block, axis=0)
+    for j in np.flatnonzero(categorical):
+        values, counts = np.unique(block[:, j], return_counts=True)
+        center[j] = values[counts.argmax()]
+    return scale, center
 
 
-def _positions(categorical, p):
+def _marked(categorical, p):
+    """Which of the columns are among the positions given: bool (p,)."""
     positions = np.asarray(categorical)
     if positions.size and (
         positions.ndim != 1
@@ -206,4 +212,4 @@ def _positions(categorical, p):
             f"'categorical' of TabularAugment must hold column positions in [0, {p - 1}]. "
             f"Got {categorical!r} instead."
         )
-    return set(positions.tolist())
+    return np.isin(np.arange(p), positions)
