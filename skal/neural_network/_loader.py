@@ -4,6 +4,8 @@ A ``DataLoader`` fetches row after row and collates them; for tables in memory, 
 once is about twice as fast.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import skorch.dataset
 import torch
@@ -86,6 +88,32 @@ class TensorLoader:
             order = drawn if order is None else order[drawn]
         for start, stop in bounds:
             yield take(self.table, slice(start, stop) if order is None else order[start:stop])
+
+
+@dataclass
+class PreparedRows:
+    """Rows after all preprocessing, for several passes over them.
+
+    Parameters
+    ----------
+    X : ndarray, tensor, sparse matrix or dict of tensors
+        The rows.
+
+    check : callable
+        Gets a chunk of rows and returns it as the net wants it, or raises. For the first pass.
+
+    cast : callable
+        The same for chunks that have been checked.
+    """
+
+    X: object
+    check: object
+    cast: object
+
+
+def as_float32(X):
+    """Cast an array, if need be."""
+    return X.astype(np.float32, copy=False)
 
 
 def batch_bounds(n_rows, batch_size):

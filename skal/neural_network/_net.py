@@ -19,7 +19,7 @@ from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring, Prin
 from skorch.utils import is_dataset
 from torch import nn
 
-from skal.neural_network._device import check_device
+from skal.neural_network._device import check_device, keep_freed_memory
 from skal.neural_network._loader import TableDataset, TensorLoader, padded
 from skal.neural_network._seed import preserved_generators, torch_seed
 from skal.utils._compat import Interval, StrOptions, validate_parameter_constraints
@@ -317,6 +317,7 @@ class BaseNet(NeuralNet):
         """Compute small batches on one thread: faster, and the same whatever the machine."""
         n_weights = sum(parameter.numel() for parameter in self.module_.parameters())
         before = torch.get_num_threads()
+        keep_freed_memory()
         if self._module_device().type == "cpu" and n_weights * n_rows <= _SMALL_BATCH:
             torch.set_num_threads(1)
         try:

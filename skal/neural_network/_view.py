@@ -5,15 +5,14 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import partial
 from math import prod
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy import sparse
 from torch import nn
 
-from skal.neural_network._device import check_device
-from skal.neural_network._loader import padded, take_tensor
+from skal.neural_network._device import check_device, keep_freed_memory
+from skal.neural_network._loader import PreparedRows, as_float32, padded, take_tensor
 from skal.neural_network._net import _CHUNK_VALUES, BaseNet, _indexed, first_output
 from skal.neural_network._perturbation import PerturbationMixin, as_columns, eval_flags
 from skal.neural_network._probabilities import log_probabilities, needs_logits
@@ -24,15 +23,8 @@ from skal.utils._tables import n_rows
 __all__ = ["NetView", "find_net", "has_net", "predictor_inputs", "unwrap"]
 
 
-# As _CHUNK_VALUES, for nets that convolve images on a CPU: what they compute stays in the cache.
-_IMAGE_VALUES = 2**15
-
-
-class _Prepared(NamedTuple):
-    """Rows after all preprocessing, and what checks and casts a chunk of them."""
-
-    X: object
-    check: object
+# As _CHUNK_VALUES, on a CPU and there for nets that convolve: what is computed stays in the cache.
+_CPU_VALUES, _IMAGE_VALUES = 2**17, 2**15
 
 
 class NetView(PerturbationMixin):
@@ -53,7 +45,8 @@ class NetView(PerturbationMixin):
         the net stays where it is.
 
     batch_size : int or None, default=None
-        Rows per chunk. None takes those of a training batch, or more: about 8 MB, 128 kB of images.
+        Rows per chunk. None takes those of a training batch, or more: about 8 MB, or on a CPU
+        512 kB (128 kB of images).
 
     layer : str or None, default=None
         The head: the layer whose input are the features, by its name in ``named_modules()``. None
@@ -334,6 +327,7 @@ class NetView(PerturbationMixin):
         None
             The module of the view is in evaluation mode.
         """
+        keep_freed_memory()
         state = [(t, t.detach().clone()) for t in _tensors(self.module)]
         autocast = torch.autocast(self.device.type, enabled=False)
         with preserved_generators(), autocast, eval_flags(self.module):
@@ -361,19 +355,18 @@ class NetView(PerturbationMixin):
         prepared : object
             To be given to the other methods in place of `X`.
         """
-        if isinstance(X, _Prepared):
+        if isinstance(X, PreparedRows):
             return X
         for transformer in self.transformers:
             X = transformer.transform(X)
-        check = _same
         if isinstance(self.net, BaseNet):
-            # Arrays are checked and cast chunk by chunk: a memory map is never copied whole.
-            check = self.net._validate_rows
-            if not (isinstance(X, np.ndarray) and X.ndim > 1):
-                X, check = check(X), _same
+            if isinstance(X, np.ndarray) and X.ndim > 1:
+                # Checked and cast chunk by chunk: a memory map is never copied whole.
+                return PreparedRows(X, self.net._validate_rows, as_float32)
+            X = self.net._validate_rows(X)
         elif not isinstance(X, (np.ndarray, torch.Tensor, Mapping)) and not sparse.issparse(X):
             X = np.asarray(X)
-        return _Prepared(X, check)
+        return PreparedRows(X, _same, _same)
 
     def batches(self, X):
         """Iterate over the inputs of the module in chunks, in order.
@@ -391,22 +384,25 @@ class NetView(PerturbationMixin):
         chunk : tensor or dict of tensors
             What the module is called with, on `device`.
         """
-        X, check = self.prepare(X)
-        self._n_rows = n = n_rows(X)
+        prepared = self.prepare(X)
+        self._n_rows = n = n_rows(prepared.X)
         if n == 0:
             raise ValueError(f"X has 0 sample(s); {self._owner} needs at least one row.")
-        size = self.batch_size or self._chunk_size(X)
+        size = self.batch_size or self._chunk_size(prepared.X)
         for start in range(0, n, size):
             rows = slice(start, min(start + size, n))
-            yield rows, self._to_device(X, rows, check)
+            yield rows, self._to_device(prepared.X, rows, prepared.check)
+        prepared.check = prepared.cast  # each chunk has been checked once
 
     def _chunk_size(self, X):
         parts = X.values() if isinstance(X, Mapping) else [X]
         n_values = sum(prod(part.shape[1:]) for part in parts)
         trained = self.net.batch_size if isinstance(self.net.batch_size, int) else 1
-        convolves = any(isinstance(layer, nn.Conv2d) for layer in self._layers.values())
-        values = _IMAGE_VALUES if convolves and self.device.type == "cpu" else _CHUNK_VALUES
-        return max(trained, 1, min(8192, values // max(1, n_values)))
+        values = _CHUNK_VALUES
+        if self.device.type == "cpu":
+            convolves = any(isinstance(layer, nn.Conv2d) for layer in self._layers.values())
+            values = _IMAGE_VALUES if convolves else _CPU_VALUES
+        return max(trained, 16, min(8192, values // max(1, n_values)) // 16 * 16)
 
     def _to_device(self, X, rows, check):
         if isinstance(X, Mapping):
