@@ -193,7 +193,7 @@ class LHD(QueryStrategy):
         loss_difference = (log_P.gather(1, predicted) - log_P_main.gather(1, predicted)).abs()
         hidden_difference = H - H_main
         self._warn_if_all_zero(loss_difference, hidden_difference)
-        return Rows(hidden_difference, loss_difference)
+        return Rows(hidden_difference.mul_(loss_difference.float()))
 
     def _prepare(self, estimator):
         self._check_task(estimator)
