@@ -19,6 +19,7 @@ from skal.neural_network import (
 from skal.selection import (
     KDPP,
     LCMD,
+    AnnealedClusters,
     KCenterGreedy,
     KMeansPlusPlus,
     MaxDet,
@@ -30,6 +31,7 @@ from skal.strategies import (
     BAIT,
     LHD,
     CoreSet,
+    DeAn,
     EntropySampling,
     ExpectedGradientLength,
     GradientEmbedding,
@@ -55,9 +57,11 @@ SELECTORS = [
     KDPP(method="mcmc"),
     KDPP(method="greedy"),
     TypicalClusters(),
+    AnnealedClusters(),
     TypicalClusters(metric="cosine", max_clusters=3, min_cluster_size=1, n_neighbors=2),
 ]
 
+_DROPOUT_NET = NeuralNetClassifier(module__dropout=0.3, max_epochs=5)
 STRATEGIES = [
     RandomSampling(),
     LeastConfidence(LogisticRegression()),
@@ -73,6 +77,7 @@ STRATEGIES = [
     NoiseStability(NeuralNetClassifier(max_epochs=5), n_perturbations=4),
     NoiseStability(NeuralNetRegressor(max_epochs=5), n_perturbations=4, preset="official"),
     LHD(make_pipeline(StandardScaler(), NeuralNetClassifier(max_epochs=5)), alpha=0.9),
+    DeAn(make_pipeline(StandardScaler(), _DROPOUT_NET), n_passes=4),
     TypiClust(),
     TypiClust(Ridge()),
     TypiClust(NeuralNetClassifier(max_epochs=5)),

@@ -1,5 +1,6 @@
 """Batch selectors: embeddings or scores in, row numbers out."""
 
+from skal.selection._annealed import AnnealedClusters
 from skal.selection._base import BatchSelector
 from skal.selection._kcenter import KCenterGreedy
 from skal.selection._kdpp import KDPP
@@ -12,6 +13,7 @@ from skal.selection._typical import TypicalClusters
 __all__ = [
     "KDPP",
     "LCMD",
+    "AnnealedClusters",
     "BatchSelector",
     "KCenterGreedy",
     "KMeansPlusPlus",

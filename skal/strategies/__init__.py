@@ -5,6 +5,7 @@ from skal.strategies._bait import BAIT
 from skal.strategies._base import QueryStrategy
 from skal.strategies._committee import QueryByCommittee
 from skal.strategies._coreset import CoreSet
+from skal.strategies._dean import DeAn
 from skal.strategies._expected_gradient import ExpectedGradientLength
 from skal.strategies._gradients import GradientEmbedding
 from skal.strategies._lhd import LHD
@@ -18,6 +19,7 @@ __all__ = [
     "BADGE",
     "BAIT",
     "CoreSet",
+    "DeAn",
     "EntropySampling",
     "ExpectedGradientLength",
     "GradientEmbedding",

@@ -186,7 +186,7 @@ class QueryStrategy(
         X = validate_rows(self, X, reset=False)
         n_instances = check_n_instances(n_instances, n_rows(X), "X_pool")
         rows, scores = self._representation(X)
-        selector = clone(self._default_selector if self.selector is None else self.selector)
+        selector = self._batch_selector(X)
         set_random_states(selector, child_seed(self._seed, 1))
         return selector.select(
             rows,
@@ -195,6 +195,10 @@ class QueryStrategy(
             scores=scores,
             return_scores=return_scores,
         )
+
+    def _batch_selector(self, X):
+        """Return a selector of its own for a query over the pool `X`."""
+        return clone(self._default_selector if self.selector is None else self.selector)
 
     # ------------------------------------------------------------------ binding
 
