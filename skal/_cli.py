@@ -33,6 +33,7 @@ from skal.strategies import (
     BADGE,
     LHD,
     CoreSet,
+    DeAn,
     EntropySampling,
     LeastConfidence,
     MarginSampling,
@@ -54,6 +55,7 @@ STRATEGIES = {
     "typiclust": TypiClust(),
     "noise-stability": NoiseStability(),
     "lhd": LHD(),
+    "dean": DeAn(),
 }
 BASELINE = "random"
 DEFAULT_STRATEGIES = {

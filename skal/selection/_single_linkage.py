@@ -132,7 +132,7 @@ class _Forest:
         self.slack = 4 * np.finfo(float).eps * (Y.shape[1] + 2) * sq_norms.max()
         self.low = np.minimum.reduceat(Y, self.starts[:-1])
         self.high = np.maximum.reduceat(Y, self.starts[:-1])
-        self.cluster = np.arange(len(Y))
+        self.cluster = np.arange(len(Y), dtype=np.int32)
         self.nearest = np.zeros(len(Y))  # lower bound of the distance to other clusters
         self.n_edges, self.found = 0, []
         self.limit = np.inf  # no longer edge is wanted
@@ -187,13 +187,15 @@ class _Forest:
         close = gap < self.best[self.cluster[rows]].max()
         far = gap[~close].min(initial=np.inf)
         columns = np.flatnonzero(np.repeat(close, np.diff(self.starts)))
-        nearest = np.full(len(rows), far)
+        bound, measured = np.full(len(rows), far), np.full(len(rows), np.inf)
         for chunk in _chunks(columns):
             sq_distances = self._sq_distances(rows, chunk)
             least = self._offer_nearest(rows, chunk, sq_distances)
-            np.minimum(nearest, least, out=nearest)
-            self._offer_closer(rows, chunk, sq_distances, least)
-        self.nearest[rows] = np.maximum(self.nearest[rows], nearest)
+            np.minimum(bound, least, out=bound)
+            self._offer_closer(rows, chunk, sq_distances, least, measured)
+        # What was not measured is at least as far as what its cluster has found.
+        np.minimum(measured, self.best[self.cluster[rows]], out=measured)
+        self.nearest[rows] = np.maximum(self.nearest[rows], np.maximum(bound, measured))
 
     def _gaps(self, leaf):
         """Lower bounds of the distances of a leaf to all leaves, by the boxes around them."""
@@ -204,7 +206,8 @@ class _Forest:
     def _sq_distances(self, rows, columns):
         """Squared lower bounds of the distances to rows of other clusters; infinity elsewhere."""
         sq_distances = self.left[rows] @ self.right[columns].T
-        sq_distances[self.cluster[rows][:, None] == self.cluster[columns]] = np.inf
+        same = self.cluster[rows][:, None] == self.cluster[columns]
+        np.copyto(sq_distances, np.inf, where=same)
         return sq_distances
 
     def _offer_nearest(self, rows, columns, sq_distances):
@@ -216,19 +219,21 @@ class _Forest:
         self._offer(rows[promising], columns[column[promising]])
         return least
 
-    def _offer_closer(self, rows, columns, sq_distances, least):
-        """Measure all pairs that the lower bound does not rule out."""
+    def _offer_closer(self, rows, columns, sq_distances, least, measured):
+        """Measure all pairs that the lower bound does not rule out; lower `measured` to them."""
         within = self.best[self.cluster[rows]]
         some = np.flatnonzero(least < within)
         if len(some):
             bound = within[some] ** 2 + self.slack
-            i, j = np.nonzero(sq_distances[some] < bound[:, None])
-            self._offer(rows[some[i]], columns[j])
+            doubt = np.flatnonzero(sq_distances[some] < bound[:, None])
+            i, j = np.divmod(doubt, len(columns))
+            length = self._offer(rows[some[i]], columns[j])
+            np.minimum.at(measured, some[i], length)
 
     def _offer(self, i, j):
         """Measure pairs of rows of different clusters, and keep the shortest for each cluster."""
         if not len(i):
-            return
+            return np.empty(0)
         length = self.space.pairs(self.order[i], self.order[j])
         k = self.cluster[i]
         shortest = np.lexsort((length, k))
@@ -237,6 +242,7 @@ class _Forest:
         shortest = shortest[length[shortest] < self.best[k[shortest]]]
         self.best[k[shortest]] = length[shortest]
         self.edge[k[shortest]] = np.column_stack([i[shortest], j[shortest]])
+        return length
 
     def _join(self):
         """Add the edges found, shortest first, but those that close a ring; False for none."""
