@@ -268,7 +268,7 @@ class PseudoLabelFineTuner(NetWrapper, MetaEstimatorMixin, BaseEstimator):
         TypeError
             If `estimator` is not a :class:`NeuralNetClassifier`.
         ValueError
-            If no row has a label, the data cannot be trained on, or a loss becomes NaN or infinite.
+            If no row has a label, the data cannot be trained on, or the training diverges.
 
         Warns
         -----
@@ -389,7 +389,7 @@ class PseudoLabelFineTuner(NetWrapper, MetaEstimatorMixin, BaseEstimator):
             for _ in range(self.epochs):
                 net._set_training(True)
                 history.append(_run_epoch(net, batches(), optimizer, ema))
-                self._check_loss(history)
+                self._check_finite(history, weights)
                 if self._may_stop(net, batches(), history[-1]):
                     break
         finally:
@@ -397,12 +397,12 @@ class PseudoLabelFineTuner(NetWrapper, MetaEstimatorMixin, BaseEstimator):
         ema.take_snapshot(net.module_)
         return history
 
-    def _check_loss(self, history):
+    def _check_finite(self, history, weights):
         loss = history[-1]["loss"]
-        if not np.isfinite(loss):
+        if not (np.isfinite(loss) and all(weight.isfinite().all() for weight in weights)):
             raise ValueError(
-                f"The loss became {loss} in epoch {len(history)} of the fine-tuning of "
-                f"{type(self).__name__}. Lower lr (now {self.lr})."
+                f"The fine-tuning of {type(self).__name__} diverged in epoch {len(history)}: its "
+                f"loss is {loss}, or its weights are not finite. Lower lr (now {self.lr})."
             )
 
     def _may_stop(self, net, batches, record):
