@@ -13,6 +13,7 @@ from skal.neural_network import (
     ImageAugment,
     NeuralNetClassifier,
     NeuralNetRegressor,
+    NoisyChannelClassifier,
     PseudoLabelFineTuner,
     TabularAugment,
 )
@@ -120,6 +121,7 @@ LEARNERS = [
 NETS = [
     NeuralNetClassifier(),
     NeuralNetRegressor(),
+    NoisyChannelClassifier(),
     PseudoLabelFineTuner(NeuralNetClassifier(max_epochs=50)),
 ]
 
@@ -132,5 +134,5 @@ EXPECTED_FAILURES = {
             "skorch's constructor sets history_, initialized_ and virtual_params_"
         )
     }
-    for name in ("NeuralNetClassifier", "NeuralNetRegressor")
+    for name in ("NeuralNetClassifier", "NeuralNetRegressor", "NoisyChannelClassifier")
 }

@@ -7,6 +7,8 @@ from skal.neural_network._fine_tuning import PseudoLabelFineTuner
 from skal.neural_network._guard import check_foreign_net, explain_fit_error, guard_interrupts
 from skal.neural_network._image_augment import ImageAugment
 from skal.neural_network._modules import MLP
+from skal.neural_network._noise_channel import NoiseChannelLayer
+from skal.neural_network._noisy_classifier import NoisyChannelClassifier
 from skal.neural_network._regressor import NeuralNetRegressor
 from skal.neural_network._seed import torch_seed
 from skal.neural_network._tabular_augment import TabularAugment
@@ -20,6 +22,8 @@ __all__ = [
     "NetView",
     "NeuralNetClassifier",
     "NeuralNetRegressor",
+    "NoiseChannelLayer",
+    "NoisyChannelClassifier",
     "PseudoLabelFineTuner",
     "TabularAugment",
     "add_average",
