@@ -121,7 +121,7 @@ class QueryByCommittee(QueryStrategy):
     def _represent(self, X):
         measure = self._measure()
         ensemble = unwrap(self.estimator_)
-        members = _members(ensemble, self.estimator_)
+        members = _members(ensemble, self.estimator_, "QueryByCommittee")
         X = predictor_inputs(self.estimator_, X)
         if measure == "variance":
             votes = _stack(members, _predictions, ensemble, X).to(self._torch_device())
@@ -159,7 +159,7 @@ def _disagreement(P, measure):
     return entropy(votes) if measure == "vote_entropy" else 1.0 - votes.max(-1).values
 
 
-def _members(ensemble, estimator):
+def _members(ensemble, estimator, owner):
     """Return the fitted members of an ensemble and the columns each of them sees."""
     members = getattr(ensemble, "estimators_", None)
     # Boosting keeps weights, or an array of stages by class.
@@ -167,14 +167,13 @@ def _members(ensemble, estimator):
     known = isinstance(ensemble, (BaseEnsemble, VotingClassifier, VotingRegressor))
     if members is None or not known or stages:
         raise ValueError(
-            "QueryByCommittee needs an ensemble of independent members but found "
+            f"{owner} needs an ensemble of independent members but found "
             f"{type(ensemble).__name__} in {type(estimator).__name__}. Use for instance "
             "RandomForestRegressor, BaggingClassifier(your_estimator) or VotingClassifier."
         )
     if len(members) < 2:
         raise ValueError(
-            f"QueryByCommittee needs at least two members. {type(ensemble).__name__} has "
-            f"{len(members)}."
+            f"{owner} needs at least two members. {type(ensemble).__name__} has {len(members)}."
         )
     columns = getattr(ensemble, "estimators_features_", [None] * len(members))
     return list(zip(members, columns, strict=True))
@@ -198,19 +197,19 @@ def _predictions(member, ensemble, X):
     return np.asarray(member.predict(X), dtype=np.float64)
 
 
-def _probabilities(member, ensemble, X):
+def _probabilities(member, ensemble, X, owner="QueryByCommittee"):
     """Probabilities of one member, with a column for every class of the ensemble."""
     classes = ensemble.classes_
     if isinstance(classes, list):
         raise ValueError(
-            f"QueryByCommittee serves one output. Got an ensemble of {len(classes)} outputs "
+            f"{owner} serves one output. Got an ensemble of {len(classes)} outputs "
             "instead. Use one learner per output."
         )
     # Members are trained on the positions of the classes, not on the classes.
     seen = np.asarray(member.classes_).astype(np.intp)
     full = np.zeros((n_rows(X), len(classes)))
     if hasattr(member, "predict_proba"):
-        own = _check_probabilities(_at_least_two(member.predict_proba(X)), "QueryByCommittee")
+        own = _check_probabilities(_at_least_two(member.predict_proba(X)), owner)
         full[:, seen] = own.numpy()[:, : len(seen)]
     else:
         full[np.arange(len(full)), np.asarray(member.predict(X)).astype(np.intp)] = 1.0
