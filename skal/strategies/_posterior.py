@@ -7,6 +7,7 @@ import torch
 from skal.neural_network import NetView, has_net, predictor_inputs, unwrap
 from skal.neural_network._dropout import dropout_log_probabilities
 from skal.strategies._committee import _members, _probabilities, _stack
+from skal.utils._random import child_seed
 from skal.utils._tables import n_rows, take_rows
 
 _NUMBERS = 2**21  # in the answers that are yielded at once
@@ -63,3 +64,31 @@ def posterior_log_probabilities(strategy, X, n_passes, seed):
         P = _stack(members, answer, ensemble, part)
         yield slice(start, stop), torch.log(P.to(device))
         start, size = stop, max(_ROWS, _NUMBERS // (P.shape[0] * P.shape[2]))
+
+
+def posterior_scores(strategy, X, score):
+    """Score the rows, chunk by chunk.
+
+    Parameters
+    ----------
+    strategy : QueryStrategy
+        Fitted; its `n_passes` and seed are used.
+
+    X : array-like of shape (n_samples, n_features)
+        Rows as the estimator takes them.
+
+    score : callable
+        From log-probabilities (T, n, C) to scores (n,), tensors of float64.
+
+    Returns
+    -------
+    scores : tensor of shape (n_samples,), dtype float64
+        On the device of the passes.
+    """
+    stream = posterior_log_probabilities(strategy, X, strategy.n_passes, passes_seed(strategy))
+    return torch.cat([score(log_P) for _, log_P in stream])
+
+
+def passes_seed(strategy):
+    """The seed of what is dropped, apart from that of ties."""
+    return child_seed(strategy._seed, 2)

@@ -11,7 +11,7 @@ from torch import nn
 
 from skal import ActiveLearner
 from skal.neural_network import NetView, NeuralNetClassifier, NeuralNetRegressor
-from skal.neural_network._dropout import dropout_log_probabilities
+from skal.neural_network._dropout import _Masks, dropout_log_probabilities
 from skal.selection import AnnealedClusters, TopK
 from skal.strategies import DeAn
 
@@ -54,7 +54,7 @@ def test_passes_have_the_law_of_torchs_dropout():
 
 def test_a_pass_drops_the_same_units_in_all_rows(monkeypatch):
     whole = passes(4, 3)
-    monkeypatch.setattr("skal.neural_network._dropout._NUMBERS_PER_CHUNK", 4 * 11)
+    monkeypatch.setattr("skal.neural_network._dropout._NUMBERS", 4 * 3 * 16)
     torch.testing.assert_close(passes(4, 3), whole, rtol=1e-5, atol=1e-6)
     order = np.random.RandomState(0).permutation(len(X))
     torch.testing.assert_close(passes(4, 3, X[order]), whole[:, order], rtol=1e-5, atol=1e-6)
@@ -78,11 +78,14 @@ class _Layer(nn.Module):
 )
 def test_kinds_of_dropout_keep_mean_and_variance(kind):
     """Of what the layer returns, against torch's own layer."""
-    from skal.neural_network._dropout import _drop
+    layer, masks = kind(0.3), _Masks(NetView(NET), 0, True)
 
-    layer = kind(0.3)
+    def drop(t):
+        masks.begin(t, 1)
+        return masks._drop(layer, (), values)
+
     values = torch.randn(1, 4, 3, generator=torch.Generator().manual_seed(0))
-    ours = torch.cat([_drop(layer, (), values, calls=[], seed=0, t=t) for t in range(4000)])
+    ours = torch.cat([drop(t) for t in range(4000)])
     torch.manual_seed(0)
     theirs = torch.cat([layer.train()(values) for _ in range(4000)])
     torch.testing.assert_close(ours.mean(0), theirs.mean(0), rtol=0, atol=0.12)
