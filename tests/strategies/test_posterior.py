@@ -63,7 +63,9 @@ def test_an_ensemble_answers_by_its_members(ensemble, monkeypatch):
     assert torch.equal(joined(posterior_log_probabilities(strategy, X, 1, 0)), found)
 
 
-@pytest.mark.parametrize("estimator", [LogisticRegression(max_iter=500), GradientBoostingClassifier()])
+@pytest.mark.parametrize(
+    "estimator", [LogisticRegression(max_iter=500), GradientBoostingClassifier()]
+)
 def test_other_estimators_are_refused(estimator):
     with pytest.raises(ValueError, match="EntropySampling needs an ensemble of independent member"):
         asked(estimator)
