@@ -331,15 +331,17 @@ def table(options):
         shown = shown.reindex([name for name in STRATEGIES if name in shown.index])
         order = [(tuned, name) for tuned in (False, True) for name in BENCHMARKS]
         shown = shown[[pair for pair in order if pair in shown.columns]].fillna("")
-        shown.columns = [f"{name}{', FT' if tuned else ''}" for tuned, name in shown.columns]
+        shown.columns = [f"{name}{'+FT' if tuned else ''}" for tuned, name in shown.columns]
         shown.index.name = shown.columns.name = None
         text.append(f"{title} after {N_ROUNDS} rounds, %: mean ± standard error of {_n_runs(runs)}")
         text.append(f"\n{shown.to_string()}\n\n")
-    text.append("FT: with fine-tuning on pseudo-labels.\n")
+    text.append("+FT: with fine-tuning on pseudo-labels.\n")
     for data, figures in PUBLISHED.items():
-        columns = [f"{name}{tuned}" for tuned in ("", ", FT", ", clean %") for name in BENCHMARKS]
+        columns = [f"{what}{name}{tuned}" for what, tuned in KINDS for name in BENCHMARKS]
         frame = pd.DataFrame(figures, index=columns).T.map("{:.1f}".format)
-        text.append(f"\nPublished ({data}; accuracy, with fine-tuning, clean share without)\n")
+        text.append(
+            f"\nPublished ({data}): accuracy, accuracy with fine-tuning, clean rows without\n"
+        )
         text.append(f"{frame.to_string()}\n")
     print("".join(text))
     results_path(options).with_suffix(".txt").write_text("".join(text))
@@ -357,6 +359,7 @@ def results_path(options):
 
 
 CELL = ["benchmark", "strategy", "fine_tuned", "seed"]
+KINDS = [("", ""), ("", "+FT"), ("clean:", "")]
 
 
 def main():
