@@ -535,8 +535,9 @@ def _run_epoch(net, batches, optimizer, ema):
     """Train on every batch once; return the mean loss and accuracy, before the steps."""
     total, right, n = 0.0, 0, 0
     for X, target in batches:
-        outputs = net.infer(X)
-        loss = net.get_loss(outputs, target, X=X, training=True)
+        outputs = net._checked_outputs(first_output(net.infer(X)))
+        # The net answers for itself here: no channel of an annotator comes between.
+        loss = NeuralNetClassifier._criterion_loss(net, outputs, target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

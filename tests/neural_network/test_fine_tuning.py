@@ -23,6 +23,7 @@ from skal.neural_network import (
     NetView,
     NeuralNetClassifier,
     NeuralNetRegressor,
+    NoisyChannelClassifier,
     PseudoLabelFineTuner,
     TabularAugment,
     find_average,
@@ -243,6 +244,25 @@ def test_early_stopping_needs_both_accuracies():
     assert len(model.history_) == 8 and model.history_[-1]["ema_accuracy"] < 0.99
     model = tuner(early_stopping=None, **params).fit(X, Y_PARTLY)
     assert len(model.history_) == 8
+
+
+def test_pseudo_labels_pass_no_channel():
+    channel = np.full((10, 10), 0.2 / 9) + (0.8 - 0.2 / 9) * np.eye(10)
+    net = NoisyChannelClassifier(
+        module__hidden=(16,), max_epochs=60, lr=0.03, batch_size=-1, channel=channel
+    )
+    params = {"optimizer": torch.optim.SGD, "lr": 0.1, "augmentation": unchanged, "threshold": 0.3}
+    before = tuner(net, epochs=0, **params).fit(X, Y_PARTLY)
+    after = tuner(net, epochs=1, **params).fit(X, Y_PARTLY)
+    module = before.estimator_.module_
+    labels = torch.as_tensor(before.pseudo_labels_.astype(int))
+    loss = torch.nn.functional.cross_entropy(module(torch.as_tensor(X[before.selected_])), labels)
+    gradients = torch.autograd.grad(loss, list(module.parameters()))
+    found = after.estimator_.module_.parameters()
+    for new, old, gradient in zip(found, module.parameters(), gradients, strict=True):
+        torch.testing.assert_close(new, old - 0.1 * gradient, rtol=1e-4, atol=1e-6)
+    channels = [model.estimator_.noise_channel_ for model in (before, after)]
+    np.testing.assert_array_equal(*channels)
 
 
 def test_fine_tuning_learns():
