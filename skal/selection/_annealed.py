@@ -77,7 +77,7 @@ class AnnealedClusters(BatchSelector):
     0, being rounding. With ``beta=inf`` rows at the least distance are equally likely.
 
     Cost for n candidates of D columns, beside a float64 copy of them: "single" is exact in O(n D)
-    memory and O(n^2 D) time at worst, see the benchmarks; the other linkages need all n (n - 1) / 2
+    memory and O(n^2 D) time, see the benchmarks; the other linkages need all n (n - 1) / 2
     distances and refuse more than 4 GiB, 32,768 rows. Draws cost O(n_instances n D). Everything
     runs on the CPU. A batch is not the start of a larger one.
 
@@ -216,7 +216,7 @@ def _anneal(space, centroids, beta, rng):
         if centroid not in known and len(known) >= n_known:
             known.clear()
         if centroid not in known:
-            known[centroid] = space.to_row(centroid)
+            known[centroid] = space.from_row(centroid)
         distance = np.where(left, known[centroid], np.inf)
         distance -= distance.min()
         if np.isinf(beta):
@@ -245,7 +245,7 @@ def _condensed(space):
     a = 0
     for i in range(n - 1):
         others = np.arange(i + 1, n)
-        distances[a : a + len(others)] = space.pairs(np.full(len(others), i), others)
+        distances[a : a + len(others)] = space.from_row(i, others)
         a += len(others)
     return distances
 

@@ -72,7 +72,7 @@ class DeAn(QueryStrategy):
         :math:`\sigma` and returns such a number.
 
     scale : float, default=0.25
-        l; without effect on a number or a callable.
+        Factor l above; without effect on a number or a callable.
 
     max_candidates : int or None, default=None
         Where the pool has more rows, only as many, drawn at random, are clustered and chosen from;

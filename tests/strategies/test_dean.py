@@ -11,7 +11,7 @@ from torch import nn
 
 from skal import ActiveLearner
 from skal.neural_network import NetView, NeuralNetClassifier, NeuralNetRegressor
-from skal.neural_network._dropout import _Masks, dropout_log_probabilities
+from skal.neural_network._dropout import dropout_log_probabilities
 from skal.selection import AnnealedClusters, TopK
 from skal.strategies import DeAn
 
@@ -36,64 +36,50 @@ def passes(n_passes, seed, rows=X, net=NET):
 # ---------------------------------------------------------------- stochastic passes
 
 
-def test_passes_have_the_law_of_torchs_dropout():
+class _Layer(nn.Module):
+    """One layer of dropout, given four channels of three numbers."""
+
+    def __init__(self, n_features, n_outputs, dropout):
+        super().__init__()
+        self.first, self.last = nn.Linear(n_features, 12), nn.Linear(12, n_outputs)
+        self.dropout = dropout(0.3)
+
+    def forward(self, X):
+        return self.last(self.dropout(self.first(X).unflatten(1, (4, 3))).flatten(1))
+
+
+@pytest.mark.parametrize(
+    "kind", [None, nn.Dropout, nn.Dropout1d, nn.AlphaDropout, nn.FeatureAlphaDropout]
+)
+def test_passes_have_the_law_of_torchs_dropout(kind):
     """Mean and variance of the probabilities against the module in training mode."""
-    module = NET.module_
-    ours = passes(3000, 7, X[:5]).exp().numpy()
-    module.train()
+    net = NET
+    if kind is not None:
+        net = NeuralNetClassifier(_Layer, module__dropout=kind, max_epochs=2, random_state=0)
+        net.fit(X, Y)
+    ours = passes(3000, 7, X[:5], net).exp().numpy()
+    net.module_.train()
     try:
         with torch.no_grad():
             inputs = torch.from_numpy(X[:5])
-            theirs = torch.stack([module(inputs).softmax(1) for _ in range(3000)]).numpy()
+            theirs = torch.stack([net.module_(inputs).softmax(1) for _ in range(3000)]).numpy()
     finally:
-        module.eval()
+        net.module_.eval()
     error = np.sqrt((ours.var(0) + theirs.var(0)) / 3000)
     assert (np.abs(ours.mean(0) - theirs.mean(0)) < 5 * error + 1e-9).all()
     np.testing.assert_allclose(ours.var(0), theirs.var(0), rtol=0.2, atol=1e-5)
 
 
-def test_a_pass_drops_the_same_units_in_all_rows(monkeypatch):
+def test_a_pass_drops_the_same_units_in_all_rows():
     whole = passes(4, 3)
-    monkeypatch.setattr("skal.neural_network._dropout._NUMBERS", 4 * 3 * 16)
-    torch.testing.assert_close(passes(4, 3), whole, rtol=1e-5, atol=1e-6)
+    view = NetView(NET, batch_size=11)
+    parts = [log_P for _, log_P in dropout_log_probabilities(view, X, 4, 3)]
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-5, atol=1e-6)
+    assert len(parts) == 14
     order = np.random.RandomState(0).permutation(len(X))
     torch.testing.assert_close(passes(4, 3, X[order]), whole[:, order], rtol=1e-5, atol=1e-6)
     assert not torch.equal(whole[0], whole[1])
     assert not torch.equal(passes(4, 4), whole)
-
-
-class _Layer(nn.Module):
-    """One layer of dropout between two linear ones."""
-
-    def __init__(self, dropout):
-        super().__init__()
-        self.first, self.dropout, self.last = nn.Linear(4, 12), dropout, nn.Linear(12, 3)
-
-    def forward(self, X):
-        return self.last(self.dropout(self.first(X).reshape(-1, 4, 3)).flatten(1))
-
-
-@pytest.mark.parametrize(
-    "kind", [nn.Dropout, nn.Dropout1d, nn.AlphaDropout, nn.FeatureAlphaDropout]
-)
-def test_kinds_of_dropout_keep_mean_and_variance(kind):
-    """Of what the layer returns, against torch's own layer."""
-    layer, masks = kind(0.3), _Masks(NetView(NET), 0, True)
-
-    def drop(t):
-        masks.begin(t, 1)
-        return masks._drop(layer, (), values)
-
-    values = torch.randn(1, 4, 3, generator=torch.Generator().manual_seed(0))
-    ours = torch.cat([drop(t) for t in range(4000)])
-    torch.manual_seed(0)
-    theirs = torch.cat([layer.train()(values) for _ in range(4000)])
-    torch.testing.assert_close(ours.mean(0), theirs.mean(0), rtol=0, atol=0.12)
-    torch.testing.assert_close(ours.var(0), theirs.var(0), rtol=0.12, atol=0.01)
-    # Channels fall together, or every number on its own.
-    kept = (ours == ours[0]).flatten(0, 1).float()
-    together = kind in (nn.Dropout1d, nn.FeatureAlphaDropout)
-    assert (torch.corrcoef(kept.T)[0, 1] > 0.9) == together
 
 
 def test_net_and_generators_are_left_alone():
