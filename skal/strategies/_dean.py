@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
-from skal.neural_network._dropout import dropout_log_probabilities
 from skal.selection import AnnealedClusters
 from skal.strategies._base import QueryStrategy
+from skal.strategies._posterior import passes_seed, posterior_log_probabilities
 from skal.utils._compat import Interval, StrOptions
-from skal.utils._random import child_seed
 from skal.utils._rows import Rows
 from skal.utils._tables import n_rows
 from skal.utils._tags import QueryStrategyTags
@@ -52,11 +51,12 @@ class DeAn(QueryStrategy):
     Parameters
     ----------
     estimator : classifier or None, default=None
-        A torch net with dropout layers, however wrapped. None means the estimator of the learner
-        the strategy is plugged into.
+        A torch net with dropout layers, however wrapped, or an ensemble of independent classifiers,
+        whose members stand for the passes. None means the estimator of the learner the strategy is
+        plugged into.
 
     n_passes : int, default=100
-        T, at least 2.
+        T, at least 2; without effect on an ensemble.
 
     n_clusters : int or None, default=None
         How many clusters; None is 5 times the batch.
@@ -117,10 +117,9 @@ class DeAn(QueryStrategy):
 
     Raises
     ------
-    TypeError
-        If the estimator is no torch net.
     ValueError
-        If it is a regressor, or no dropout layer runs in it.
+        If the estimator is a regressor, a net in which no dropout layer runs, or neither a net nor
+        an ensemble.
 
     See Also
     --------
@@ -221,7 +220,7 @@ class DeAn(QueryStrategy):
         for log_P in self._passes(X):
             P = log_P.exp()
             means.append(P.mean(0))
-            # Bits; rounding may leave a little less than 0.
+            # Bits; rounding may leave a little less than 0. 0 log 0 is 0.
             of_passes = -(P * log_P.clamp_min(_smallest(log_P))).sum(2).mean(0)
             gain = torch.special.entr(means[-1]).sum(1) - of_passes
             importances.append(gain.clamp_min(0.0) / math.log(2))
@@ -229,8 +228,8 @@ class DeAn(QueryStrategy):
 
     def _passes(self, X):
         """Stream log-probabilities (n_passes, n_rows, n_classes)."""
-        seed = child_seed(self._seed, 2)
-        for _, log_P in dropout_log_probabilities(self._net_view(), X, self.n_passes, seed):
+        seed = passes_seed(self)
+        for _, log_P in posterior_log_probabilities(self, X, self.n_passes, seed):
             yield log_P
 
     # ------------------------------------------------------------------ temperature
