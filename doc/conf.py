@@ -51,6 +51,7 @@ numpydoc_validation_exclude = {
     # Interfaces of torch and skorch.
     r"\.forward$",
     r"\.NeuralNet\w+\.(check_data|fit_loop|run_single_epoch)$",
+    r"\.\w+Callback\.on_\w+$",
 }
 
 sphinx_gallery_conf = {
