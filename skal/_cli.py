@@ -31,15 +31,19 @@ from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
 from skal.neural_network._device import check_device
 from skal.strategies import (
     BADGE,
+    BALD,
     LHD,
+    BatchBALD,
     CoreSet,
     DeAn,
     EntropySampling,
     LeastConfidence,
     MarginSampling,
+    MeanStd,
     NoiseStability,
     RandomSampling,
     TypiClust,
+    VariationRatio,
 )
 
 # Every strategy the command line knows, in the order of tables: one line each. The tasks that a
@@ -55,6 +59,10 @@ STRATEGIES = {
     "typiclust": TypiClust(),
     "noise-stability": NoiseStability(),
     "lhd": LHD(),
+    "bald": BALD(),
+    "batch-bald": BatchBALD(n_candidates=500),
+    "variation-ratio": VariationRatio(),
+    "mean-std": MeanStd(),
     "dean": DeAn(),
 }
 BASELINE = "random"

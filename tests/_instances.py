@@ -30,7 +30,9 @@ from skal.selection import (
 from skal.strategies import (
     BADGE,
     BAIT,
+    BALD,
     LHD,
+    BatchBALD,
     CoreSet,
     DeAn,
     EntropySampling,
@@ -38,10 +40,12 @@ from skal.strategies import (
     GradientEmbedding,
     LeastConfidence,
     MarginSampling,
+    MeanStd,
     NoiseStability,
     QueryByCommittee,
     RandomSampling,
     TypiClust,
+    VariationRatio,
 )
 
 SELECTORS = [
@@ -92,6 +96,10 @@ STRATEGIES = [
     GradientEmbedding(NeuralNetRegressor(max_epochs=5), scope="last_layer", n_components=None),
     QueryByCommittee(RandomForestClassifier(n_estimators=5, random_state=0)),
     QueryByCommittee(RandomForestRegressor(n_estimators=5, random_state=0)),
+    BALD(NeuralNetClassifier(max_epochs=5, module__dropout=0.3), n_passes=5),
+    BatchBALD(RandomForestClassifier(n_estimators=5, random_state=0)),
+    VariationRatio(RandomForestClassifier(n_estimators=5, random_state=0)),
+    MeanStd(NeuralNetClassifier(max_epochs=5, module__dropout=0.3), n_passes=5),
 ]
 
 

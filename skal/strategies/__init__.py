@@ -2,22 +2,28 @@
 
 from skal.strategies._badge import BADGE
 from skal.strategies._bait import BAIT
+from skal.strategies._bald import BALD
 from skal.strategies._base import QueryStrategy
+from skal.strategies._batch_bald import BatchBALD
 from skal.strategies._committee import QueryByCommittee
 from skal.strategies._coreset import CoreSet
 from skal.strategies._dean import DeAn
 from skal.strategies._expected_gradient import ExpectedGradientLength
 from skal.strategies._gradients import GradientEmbedding
 from skal.strategies._lhd import LHD
+from skal.strategies._mean_std import MeanStd
 from skal.strategies._noise_stability import NoiseStability
 from skal.strategies._random import RandomSampling
 from skal.strategies._typiclust import TypiClust
 from skal.strategies._uncertainty import EntropySampling, LeastConfidence, MarginSampling
+from skal.strategies._variation_ratio import VariationRatio
 from skal.utils._tags import QueryStrategyTags
 
 __all__ = [
     "BADGE",
     "BAIT",
+    "BALD",
+    "BatchBALD",
     "CoreSet",
     "DeAn",
     "EntropySampling",
@@ -26,10 +32,12 @@ __all__ = [
     "LHD",
     "LeastConfidence",
     "MarginSampling",
+    "MeanStd",
     "NoiseStability",
     "QueryByCommittee",
     "QueryStrategy",
     "QueryStrategyTags",
     "RandomSampling",
     "TypiClust",
+    "VariationRatio",
 ]
