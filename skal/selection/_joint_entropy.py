@@ -52,15 +52,15 @@ def joint_entropy_greedy(P, n_instances, rng, *, max_configurations=40_000):
     for _ in range(n_instances):
         if chosen:
             drawn = drawn or len(joint) * C > max_configurations
-            joint = _drawn(P, chosen, max_configurations, rng) if drawn else joint.with_row(P[last])
-            bounds[chosen] = -torch.inf
             if drawn:
-                bounds[:] = joint.gains(P, conditional)
+                joint = _drawn(P, chosen, max_configurations, rng)
+                bounds = joint.gains(P, conditional)
                 bounds[chosen] = -torch.inf
             else:
+                joint = joint.with_row(P[chosen[-1]])
+                bounds[chosen] = -torch.inf
                 _refresh(bounds, joint, P, conditional)
-        last = _best(bounds, rank)
-        chosen.append(last)
+        chosen.append(_best(bounds, rank))
     return np.array(chosen, dtype=np.int64), first.cpu().numpy()
 
 
