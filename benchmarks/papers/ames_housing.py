@@ -40,7 +40,13 @@ from skal.datasets import fetch_ames_housing
 from skal.metrics import area_under_budget_curve, paired_z
 from skal.neural_network import NeuralNetRegressor
 from skal.selection import LCMD, KMeansPlusPlus
-from skal.strategies import CoreSet, NoiseStability, RandomSampling, TypiClust
+from skal.strategies import (
+    CoreSet,
+    GradientEmbedding,
+    NoiseStability,
+    RandomSampling,
+    TypiClust,
+)
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data" / "house_prices.csv"
@@ -61,8 +67,17 @@ STRATEGIES = {
     "typiclust, features": TypiClust(space="features"),
     "typiclust, inputs": TypiClust(space="inputs"),
     "typiclust, inputs, first batch too": TypiClust(space="inputs"),
+    "lcmd, gradients": GradientEmbedding(),
+    "typiclust, then lcmd, gradients": TypiClust(space="inputs"),
+    "typiclust, then random": TypiClust(space="inputs"),
 }
 COLD_START = {"typiclust, inputs, first batch too"}
+# Combinations over the budget: what asks from this number of labels on.
+SWITCH_AT = 100
+LATER = {
+    "typiclust, then lcmd, gradients": GradientEmbedding(),
+    "typiclust, then random": RandomSampling(),
+}
 DEFAULTS = {
     "published": ["random", "coreset", "noise-stability", "noise-stability, official",
                   "noise-stability, paper"],
@@ -150,6 +165,8 @@ def one_run(task, path, name, repeat, half, subset):
         )
         if round_ == N_ROUNDS - 1:
             return records
+        if name in LATER and learner.n_labeled_ >= SWITCH_AT:
+            learner.set_params(query_strategy=LATER[name])
         candidates = left if subset is None else rng.permutation(left)[:subset]
         rows = candidates[learner.query(take(candidates), N_INSTANCES)]
         learner.teach(take(rows), y[rows])

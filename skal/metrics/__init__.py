@@ -2,6 +2,7 @@
 
 from skal.metrics._auca import AUCARatio, auca, auca_ratio
 from skal.metrics._budget import area_under_budget_curve, labels_to_reach
+from skal.metrics._clean_fraction import clean_fraction
 from skal.metrics._error_cdf import normalized_error_cdf
 from skal.metrics._paired import RatioToBaseline, paired_z, ratio_to_baseline
 from skal.metrics._penalty import pairwise_penalty_matrix
@@ -17,6 +18,7 @@ __all__ = [
     "auca",
     "auca_ratio",
     "average_rank",
+    "clean_fraction",
     "labels_to_reach",
     "make_budget_scorer",
     "normalized_error_cdf",

@@ -16,6 +16,7 @@ from skal.model_selection._simulation import (
     simulate,
     with_row_access,
 )
+from skal.oracles import check_oracle
 from skal.utils._compat import Interval, _fit_context
 from skal.utils._random import draw_seed
 from skal.utils._tags import inherit_tags
@@ -58,6 +59,11 @@ class BudgetedActiveLearner(MetaEstimatorMixin, BaseEstimator):
         than that (or than `n_initial`), all of them are labelled, and `termination_condition_`
         says so.
 
+    oracle : oracle or None, default=None
+        Who answers a query, such as :class:`~skal.oracles.NoisyOracle`; see :mod:`skal.oracles`.
+        None is the true label. The initial sample has its true labels, and scores are taken on true
+        labels, always. A row that the oracle refuses costs nothing; another is asked about.
+
     random_state : int, RandomState or None, default=None
         Seeds the initial sample and, mixed with the learner's own `random_state`, training and
         queries.
@@ -97,7 +103,8 @@ class BudgetedActiveLearner(MetaEstimatorMixin, BaseEstimator):
     Notes
     -----
     A search hides the labels of its training folds only; its scores come from held-out rows.
-    `y` may be partly labelled: rows without a label are never queried.
+    `y` may be partly labelled: rows without a label are never queried, except with an oracle that
+    does not get its answers from `y` (:class:`~skal.oracles.CallableOracle`).
 
     Cost: ``1 + ceil((budget - n_initial) / n_instances)`` trainings.
 
@@ -122,19 +129,30 @@ class BudgetedActiveLearner(MetaEstimatorMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        # check_learner says more than a constraint could.
+        # check_learner and check_oracle say more than a constraint could.
         "learner": "no_validation",
         "n_initial": [Interval(Integral, 1, None, closed="left")],
         "n_instances": [Interval(Integral, 1, None, closed="left")],
         "budget": [Interval(Integral, 1, None, closed="left")],
+        "oracle": "no_validation",
         "random_state": ["random_state"],
     }
 
-    def __init__(self, learner, *, n_initial=10, n_instances=1, budget=100, random_state=None):
+    def __init__(
+        self,
+        learner,
+        *,
+        n_initial=10,
+        n_instances=1,
+        budget=100,
+        oracle=None,
+        random_state=None,
+    ):
         self.learner = learner
         self.n_initial = n_initial
         self.n_instances = n_instances
         self.budget = budget
+        self.oracle = oracle
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -162,6 +180,7 @@ class BudgetedActiveLearner(MetaEstimatorMixin, BaseEstimator):
             If `budget` is less than `n_initial`, or no row has a label.
         """
         check_learner(self.learner, type(self).__name__)
+        check_oracle(self.oracle, type(self).__name__)
         check_budget(self.n_initial, self.budget, type(self).__name__)
         if y is None:
             raise ValueError(
@@ -170,8 +189,7 @@ class BudgetedActiveLearner(MetaEstimatorMixin, BaseEstimator):
         X, y = with_row_access(X, y)
         X = validate_rows(self, X, reset=True)
         check_same_length(X, y)
-        n_labeled = int(is_labeled(y).sum())
-        if n_labeled == 0:
+        if not is_labeled(y).any():
             raise ValueError("y has no labelled row. Give at least one row a label before fit.")
 
         seed = draw_seed(self.random_state)
@@ -180,6 +198,7 @@ class BudgetedActiveLearner(MetaEstimatorMixin, BaseEstimator):
         for done in simulate(
             learner, X, y,
             n_initial=self.n_initial, n_instances=self.n_instances, budget=self.budget, seed=seed,
+            oracle=self.oracle,
         ):  # fmt: skip
             rounds.append(done)
             estimators.append(learner.estimator_)
@@ -189,7 +208,7 @@ class BudgetedActiveLearner(MetaEstimatorMixin, BaseEstimator):
         self.queried_indices_ = [done.queried for done in rounds]
         self.n_labels_ = np.array([done.n_labels for done in rounds], dtype=np.int64)
         self.termination_condition_ = (
-            "budget_spent" if n_labeled >= self.budget else "pool_exhausted"
+            "budget_spent" if self.n_labels_[-1] >= self.budget else "pool_exhausted"
         )
         return self
 

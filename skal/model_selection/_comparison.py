@@ -15,6 +15,7 @@ from skal.model_selection._runs import (
     make_scorer_of,
     run_parallel,
 )
+from skal.oracles import check_oracle
 
 
 def compare_strategies(
@@ -34,6 +35,7 @@ def compare_strategies(
     random_state=None,
     stratify_initial=True,
     return_queried=False,
+    oracle=None,
     progress_bar=False,
     error_score="raise",
 ):
@@ -100,6 +102,12 @@ def compare_strategies(
 
     return_queried : bool, default=False
         Whether to add the column `queried`.
+
+    oracle : oracle or None, default=None
+        Who answers a query, such as :class:`~skal.oracles.NoisyOracle`; see :mod:`skal.oracles`.
+        None is the true label. The initial sample has its true labels, and scores are taken on true
+        labels, always. All strategies of a repeat get the same answer about a row.
+        A row that the oracle refuses costs nothing; another is asked about.
 
     progress_bar : bool, default=False
         Whether to show a bar that counts finished cells.
@@ -168,6 +176,7 @@ def compare_strategies(
         return_queried=return_queried, progress_bar=progress_bar, error_score=error_score,
     )  # fmt: skip
     strategies = _check_strategies(strategies)
+    check_oracle(oracle, "compare_strategies")
     scores = make_scorer_of(learner, scoring)
     runs = make_runs(
         learner, X, y,
@@ -178,6 +187,7 @@ def compare_strategies(
         "n_instances": n_instances,
         "budget": budget,
         "stratify": stratify_initial,
+        "oracle": oracle,
     }
     cells = [
         delayed_cell(

@@ -7,6 +7,7 @@ from skal.model_selection._runs import (
     make_scorer_of,
     run_parallel,
 )
+from skal.oracles import check_oracle
 
 
 def active_learning_curve(
@@ -24,6 +25,7 @@ def active_learning_curve(
     random_state=None,
     stratify_initial=True,
     return_queried=False,
+    oracle=None,
     progress_bar=False,
     error_score="raise",
 ):
@@ -80,6 +82,11 @@ def active_learning_curve(
 
     return_queried : bool, default=False
         Whether to add the column `queried`.
+
+    oracle : oracle or None, default=None
+        Who answers a query, such as :class:`~skal.oracles.NoisyOracle`; see :mod:`skal.oracles`.
+        None is the true label. The initial sample has its true labels, and scores are taken on true
+        labels, always. A row that the oracle refuses costs nothing; another is asked about.
 
     progress_bar : bool, default=False
         Whether to show a bar that counts finished splits.
@@ -145,6 +152,7 @@ def active_learning_curve(
         random_state=random_state, stratify_initial=stratify_initial,
         return_queried=return_queried, progress_bar=progress_bar, error_score=error_score,
     )  # fmt: skip
+    check_oracle(oracle, "active_learning_curve")
     scores = make_scorer_of(learner, scoring)
     runs = make_runs(
         learner, X, y,
@@ -155,6 +163,7 @@ def active_learning_curve(
         "n_instances": n_instances,
         "budget": budget,
         "stratify": stratify_initial,
+        "oracle": oracle,
     }
     cells = [
         delayed_cell(

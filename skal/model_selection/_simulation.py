@@ -9,12 +9,15 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils import check_random_state
 
 from skal.utils._random import child_seed, draw_seed
-from skal.utils._tables import n_rows, take_rows
+from skal.utils._tables import concat_rows, n_rows, take_rows
 from skal.utils._tags import accepts_unlabeled
 from skal.utils.validation import is_labeled, labeled_target, missing_target, target_values
 
 # Places in the tree of seeds below a run: what a number is drawn for.
-_INITIAL, _LEARNER = 0, 1
+_INITIAL, _LEARNER, _ORACLE = 0, 1, 2
+
+
+_NOT_SEEDED = object()
 
 
 class Round(NamedTuple):
@@ -27,17 +30,25 @@ class Round(NamedTuple):
     query_time: float
 
 
-def simulate(learner, X, y, *, n_initial, n_instances, budget, seed, stratify=True):
+def simulate(
+    learner, X, y, *, n_initial, n_instances, budget, seed, stratify=True, oracle=None
+):
     """Train `learner` in place on ever more labels, yielding a :class:`Round` after each training.
 
-    Rows whose `y` is missing are never queried; an estimator that learns from unlabelled rows sees
-    them all the same. The budget, and the first sample, end where the labelled rows do.
+    Rows whose `y` is missing are never queried, unless the oracle knows more than `y`; an estimator
+    that learns from unlabelled rows sees them all the same. The budget, and the first sample, end
+    where the rows do that can be asked about. The first sample has its true labels; from then on
+    the oracle answers, and in place of a row that it refuses another is asked about.
     """
-    candidates = np.flatnonzero(is_labeled(y))
-    schedule = label_schedule(n_initial, n_instances, min(budget, len(candidates)))
+    known = np.flatnonzero(is_labeled(y))
+    candidates = known
+    if getattr(oracle, "knows_all_rows", False):
+        candidates = np.arange(n_rows(y))
+    schedule = label_schedule(min(n_initial, len(known)), n_instances, min(budget, len(candidates)))
     stratify = stratify and is_classifier(learner)
-    rows = initial_rows(y, candidates, schedule[0], child_seed(seed, _INITIAL), stratify=stratify)
+    rows = initial_rows(y, known, schedule[0], child_seed(seed, _INITIAL), stratify=stratify)
     shows_pool = accepts_unlabeled(learner.estimator)
+    answers_of = _answers(oracle, X, y, seed)
 
     started = perf_counter()
     if shows_pool:
@@ -46,18 +57,66 @@ def simulate(learner, X, y, *, n_initial, n_instances, budget, seed, stratify=Tr
         learner.fit(take_rows(X, rows), labels_of(y, rows))
     yield Round(0, rows, len(rows), perf_counter() - started, 0.0)
 
-    pool = np.setdiff1d(candidates, rows)
+    pool, n_labels = np.setdiff1d(candidates, rows), len(rows)
     for number, batch in enumerate(np.diff(schedule), start=1):
         started = perf_counter()
-        answer = learner.query(take_rows(X, pool), int(batch))
+        rows, labels, pool = _ask(learner, X, pool, int(batch), answers_of)
+        if len(rows) == 0:  # all that was left has been refused
+            return
+        n_labels += len(rows)
         queried_at = perf_counter()
-        rows, pool = pool[answer], np.delete(pool, answer)
         if shows_pool:
-            learner.teach(None, labels_of(y, rows), rows=rows)
+            learner.teach(None, labels, rows=rows)
         else:
-            learner.teach(take_rows(X, rows), labels_of(y, rows))
+            learner.teach(take_rows(X, rows), labels)
         fit_time, query_time = perf_counter() - queried_at, queried_at - started
-        yield Round(number, rows, int(schedule[number]), fit_time, query_time)
+        yield Round(number, rows, n_labels, fit_time, query_time)
+
+
+def _answers(oracle, X, y, seed):
+    """Return a function of row numbers that gives their labels, or missing ones."""
+    if oracle is None:
+        return lambda rows: labels_of(y, rows)
+    oracle = clone(oracle)
+    own = oracle.get_params().get("random_state", _NOT_SEEDED)
+    if own is not _NOT_SEEDED:
+        entropy = () if own is None else (draw_seed(own),)
+        oracle.set_params(random_state=child_seed(seed, _ORACLE, *entropy))
+    oracle.fit(X, y)
+
+    def answers_of(rows):
+        labels = oracle.label(take_rows(X, rows), rows)
+        if n_rows(labels) != len(rows):
+            raise ValueError(
+                f"The oracle {oracle!r} must return a label, or None, for each of the {len(rows)} "
+                f"rows it is asked about. Got {n_rows(labels)} instead."
+            )
+        return labels
+
+    return answers_of
+
+
+def _ask(learner, X, pool, n_instances, answers_of):
+    """Query until so many rows are answered or none is left; return them, labels, the new pool."""
+    asked, answered = [], []
+    n_missing = n_instances
+    while n_missing and len(pool):
+        positions = learner.query(take_rows(X, pool), min(n_missing, len(pool)))
+        rows, pool = pool[positions], np.delete(pool, positions)
+        labels = answers_of(rows)
+        given = is_labeled(labels)
+        n_missing -= int(given.sum())
+        asked.append(rows[given])
+        answered.append(labels if given.all() else labeled_target(labels, given))
+    if len(answered) == 1:
+        return asked[0], answered[0], pool
+    answered = [labels for labels in answered if n_rows(labels)]
+    if not answered:
+        return np.empty(0, dtype=np.int64), None, pool
+    labels = answered[0]
+    for more in answered[1:]:
+        labels = concat_rows(labels, more)
+    return np.concatenate(asked), labels, pool
 
 
 def label_schedule(n_initial, n_instances, budget):

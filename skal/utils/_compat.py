@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import (
     InvalidParameterError,
     StrOptions,
     validate_parameter_constraints,
+    validate_params,
 )
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled
 
@@ -24,4 +25,5 @@ __all__ = [
     "_routing_enabled",
     "_safe_indexing",
     "validate_parameter_constraints",
+    "validate_params",
 ]
