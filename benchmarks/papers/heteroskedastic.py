@@ -27,7 +27,8 @@ protocol: a residual net of widths 16-32-64-128, 2,000 labels and 1,000 per roun
 batches of 64 for up to 500 epochs, until the training accuracy is 0.99 and that of the averaged net
 0.80, gradients clamped to [-0.1, 0.1]; fine-tuning with Adam 1e-2 for up to 500 epochs. It differs
 in what skal does by default: both nets are compared in evaluation mode, labels to be copied come
-from the averaged net, nothing is carried over between rounds, and no training is restarted.
+from the averaged net, nothing is carried over between rounds, and no training is restarted. BALD
+needs dropout, which that net gets before its last layer, for BALD only.
 
 ``--data`` takes "digits" (scikit-learn's), "mnist" (the 10,000 test digits in ``../shared/data``)
 or an npz file with the arrays X_train, y_train, X_test, y_test, images of shape (n, channels,
@@ -62,6 +63,7 @@ from skal.neural_network import (
 )
 from skal.strategies import (
     BADGE,
+    BALD,
     LHD,
     CoreSet,
     LeastConfidence,
@@ -101,6 +103,7 @@ def one_class(X, y, n_noisy, rng):
 BENCHMARKS = {"blank": blank, "diverse": diverse, "class": one_class}
 STRATEGIES = {
     "random": RandomSampling, "confidence": LeastConfidence, "margin": MarginSampling,
+    "bald": BALD,
     "coreset": CoreSet, "badge": BADGE, "lhd": LHD,
 }  # fmt: skip
 
@@ -247,7 +250,8 @@ def make_learner(name, data, fine_tuned, shape, seed, full):
     average = EMACallback(alpha, snapshot="gap" if name == "lhd" else "end")
     if full:
         net = NeuralNetClassifier(
-            ResidualNet, module__n_channels=shape[0], lr=1e-4, max_epochs=500, batch_size=64,
+            ResidualNet, module__n_channels=shape[0],
+            module__dropout=0.5 if name == "bald" else 0.0, lr=1e-4, max_epochs=500, batch_size=64,
             device=best_device(), callbacks=[average, PublishedTraining()], **common,
         )  # fmt: skip
         tuning = {}
