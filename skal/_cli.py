@@ -33,6 +33,7 @@ from skal.strategies import (
     BADGE,
     BALD,
     LHD,
+    RALIF,
     BatchBALD,
     CoreSet,
     DeAn,
@@ -64,6 +65,7 @@ STRATEGIES = {
     "variation-ratio": VariationRatio(),
     "mean-std": MeanStd(),
     "dean": DeAn(),
+    "ralif": RALIF(),
 }
 BASELINE = "random"
 DEFAULT_STRATEGIES = {

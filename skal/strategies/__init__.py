@@ -13,6 +13,7 @@ from skal.strategies._gradients import GradientEmbedding
 from skal.strategies._lhd import LHD
 from skal.strategies._mean_std import MeanStd
 from skal.strategies._noise_stability import NoiseStability
+from skal.strategies._ralif import RALIF
 from skal.strategies._random import RandomSampling
 from skal.strategies._typiclust import TypiClust
 from skal.strategies._uncertainty import EntropySampling, LeastConfidence, MarginSampling
@@ -37,6 +38,7 @@ __all__ = [
     "QueryByCommittee",
     "QueryStrategy",
     "QueryStrategyTags",
+    "RALIF",
     "RandomSampling",
     "TypiClust",
     "VariationRatio",

@@ -1,0 +1,353 @@
+"""RALIF: rows whose likely labels would lower the loss over the pool, far from each other."""
+
+from numbers import Real
+
+import numpy as np
+import torch
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted
+
+from skal.neural_network._curvature import directional_losses
+from skal.selection._clusters import by_kmeans, by_mean_shift
+from skal.selection._engine import sample_by_distance
+from skal.strategies._base import QueryStrategy
+from skal.strategies._influence import (
+    LastLayerInfluence,
+    encode_labels,
+    fit_head,
+    weight_decay_of,
+)
+from skal.strategies._last_layer import last_layer, residuals, with_constant
+from skal.utils._compat import Interval, StrOptions
+from skal.utils._random import child_seed
+from skal.utils._rows import Rows, full_precision
+from skal.utils._tables import n_rows
+from skal.utils._tags import QueryStrategyTags
+from skal.utils.validation import check_n_instances, validate_rows
+
+_SAME = 1e-10  # of the squared norm: rows closer than this are equal, see KMeansPlusPlus
+
+
+class RALIF(QueryStrategy):
+    r"""Query rows whose likely labels would lower the loss over the pool, and that differ.
+
+    Let h be the input of the last layer followed by a 1, p the class probabilities,
+    :math:`g_k(x) = (p - e_k) \otimes h` the gradient of the loss of class k, v the mean over the
+    pool of the gradients for the most likely class, and A the Hessian of the training loss in the
+    weights of the last layer, plus weight decay and damping. With m labelled rows, adding x with
+    label k changes the mean loss of the pool, :math:`\bar L`, by about
+
+    .. math:: \Delta L_k(x) = - \tfrac{1}{m} \, v^\top A^{-1} g_k(x).
+
+    The candidates are the share of the pool with the lowest scores,
+
+    .. math:: \frac{1}{|S|} \sum_{k \in S} p_k (\bar L + \Delta L_k(x)), \qquad
+        S = \{k : p_k > \tau\},
+
+    and the batch is drawn from them by k-means++ on the inputs of the last layer: the best
+    candidate first, then rows far from those labelled and from each other.
+
+    Parameters
+    ----------
+    estimator : estimator or None, default=None
+        A torch net with a linear output layer or multinomial ``LogisticRegression``, however
+        wrapped. None means the estimator of the learner the strategy is plugged into.
+
+    mode : {"truncated", "single", "expectation"}, default="truncated"
+        The label that is assumed: likely ones only, as above; the most likely one; or all of them
+        by their probabilities, which is 0 for every row and leaves random candidates (see Notes).
+
+    tau : float, "auto" or "paper", default="auto"
+        Classes with a larger probability are kept, for ``mode="truncated"``. "paper" is 4 / K for
+        K classes, which keeps nothing for K <= 4; "auto" is min(4 / K, 0.4).
+
+    aggregate : {"code", "paper", "conditional"}, default="code"
+        How the kept classes are combined, for ``mode="truncated"``: their mean, as above and in
+        the authors' code; their sum, as printed; or :math:`\sum_S p_k \Delta L_k / \sum_S p_k`,
+        without the constant :math:`\bar L`. A row that keeps no class comes after all others for
+        "code", before them for "paper" (its sum is 0), and counts as with ``mode="single"`` for
+        "conditional". Where no row keeps any, ``mode="single"`` is used.
+
+    candidate_fraction : float, default=0.1
+        Share of the pool, in (0, 1], that the batch is drawn from; at least the batch itself.
+
+    diversity : {"kmeans++", "mean_shift", "kmeans", "none"}, default="kmeans++"
+        How the batch is taken from the candidates: by k-means++ seeding; from each cluster of a
+        mean shift in proportion to its size, those nearest to its centre; the row nearest to each
+        centre of k-means; or by their scores alone.
+
+    solver : {"exact", "lissa"}, default="exact"
+        Solve with A, by Cholesky or conjugate gradients to a residual of 1e-10; or iterate as the
+        authors' code does (50 steps, scale 25, damping 0.01), which is far from converged and
+        looks at neither `damping` nor `weight_decay`.
+
+    damping : float, default=0.01
+        Added to the diagonal of A.
+
+    weight_decay : float or None, default=None
+        Added to the diagonal of A, too. None takes that of the net's optimiser, or 1e-4 where it
+        has none, and 1 / (C m) for ``LogisticRegression``, without the bias.
+
+    refit_head : bool, default=False
+        Whether the last layer is fitted anew, to the end, before influence is computed: it assumes
+        that the loss is at its minimum. Needs the labels in `fit`.
+
+    device : str or None, default=None
+        Where everything is computed ("cpu", "cuda:1"), in float64. None is the device of the net.
+
+    random_state : int, RandomState or None, default=None
+        Seeds the breaking of ties and the draws.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted estimator that is read.
+
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names. Defined for frames whose column names are all strings.
+
+    Raises
+    ------
+    TypeError
+        If the estimator has no linear last layer.
+    ValueError
+        If the estimator is a regressor: the prediction as the label has no gradient, so every
+        influence is 0.
+
+    See Also
+    --------
+    LeastConfidence : What the default score comes close to, the other way round (see Notes).
+    BADGE : Long gradients far from each other, without a threshold.
+
+    Notes
+    -----
+    The score depends on the pool as a whole, through v, and is computed in `query`; `transform`
+    gives the features. Scores returned by `query` are the negative of those above, in units of the
+    loss, larger first.
+
+    As :math:`\sum_k p_k g_k = 0` for softmax cross-entropy, the expected influence is exactly 0.
+    And :math:`\bar L` is much larger than any :math:`\Delta L_k` once more than a few rows are
+    labelled, so that the default score ranks rows by the mean of their kept probabilities, the
+    smallest first: least confidence among rows with a class above `tau`. The user guide measures
+    it. ``aggregate="conditional"`` ranks by influence.
+
+    The curvature of the net is that of its last layer alone; earlier layers are held fixed. A does
+    not depend on labels. Cost: one pass of the model, O(n_pool K d), and O(m K d) for each step of
+    conjugate gradients; A is formed for at most 500 weights.
+
+    References
+    ----------
+    M. Xia and R. Henao. Reliable active learning via influence functions. TMLR,
+    https://openreview.net/forum?id=dN9YICB6hN, Equation 9 and Algorithm 1.
+
+    P. W. Koh and P. Liang (2017). Understanding black-box predictions via influence functions.
+    ICML, arXiv:1703.04730.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skal.strategies import RALIF
+    >>> X, y = load_iris(return_X_y=True)
+    >>> strategy = RALIF(LogisticRegression(max_iter=500), random_state=0).fit(X[::10], y[::10])
+    >>> strategy.query(X, n_instances=5).shape
+    (5,)
+    """
+
+    _parameter_constraints = {
+        name: QueryStrategy._parameter_constraints[name]
+        for name in ("estimator", "device", "random_state")
+    } | {
+        "mode": [StrOptions({"truncated", "single", "expectation"})],
+        "tau": [StrOptions({"auto", "paper"}), Interval(Real, 0, None, closed="left")],
+        "aggregate": [StrOptions({"code", "paper", "conditional"})],
+        "candidate_fraction": [Interval(Real, 0, 1, closed="right")],
+        "diversity": [StrOptions({"kmeans++", "mean_shift", "kmeans", "none"})],
+        "solver": [StrOptions({"exact", "lissa"})],
+        "damping": [Interval(Real, 0, None, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), None],
+        "refit_head": ["boolean"],
+    }
+    _query_tags = QueryStrategyTags(
+        needs=("probabilities", "features", "gradients"),
+        tasks=("classifier",),
+        conditioned_on_labeled=True,
+    )
+    selector = None
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        mode="truncated",
+        tau="auto",
+        aggregate="code",
+        candidate_fraction=0.1,
+        diversity="kmeans++",
+        solver="exact",
+        damping=0.01,
+        weight_decay=None,
+        refit_head=False,
+        device=None,
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.mode = mode
+        self.tau = tau
+        self.aggregate = aggregate
+        self.candidate_fraction = candidate_fraction
+        self.diversity = diversity
+        self.solver = solver
+        self.damping = damping
+        self.weight_decay = weight_decay
+        self.refit_head = refit_head
+        self.device = device
+        self.random_state = random_state
+
+    def query(self, X, n_instances=1, *, return_scores=False):
+        """Choose the rows of a pool to label next.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_pool, n_features)
+            The pool.
+
+        n_instances : int, default=1
+            How many rows to choose, at most `n_pool`.
+
+        return_scores : bool, default=False
+            Whether to return the score of each row, too.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_instances,), dtype int64
+            Distinct positions in `X`, in order of choice.
+
+        scores : ndarray of shape (n_pool,), dtype float64
+            The negative score, larger first. Only with ``return_scores=True``.
+
+        Raises
+        ------
+        ValueError
+            If `n_instances` is not between 1 and `n_pool`, or the model answers NaN or infinity.
+        """
+        check_is_fitted(self)
+        X = validate_rows(self, X, reset=False)
+        n_instances = check_n_instances(n_instances, n_rows(X), "X_pool")
+        rng = np.random.RandomState(child_seed(self._seed, 1))
+        H, log_P = last_layer(self, X)
+        with full_precision():
+            scores = self._scores(H, log_P)
+            n_candidates = max(n_instances, int(self.candidate_fraction * len(scores)))
+            order = np.lexsort((rng.uniform(size=len(scores)), scores))[:n_candidates]
+            chosen = order[self._diverse(Rows(H[order.copy()]), n_instances, rng)]
+        chosen = chosen.astype(np.int64)
+        return (chosen, -scores) if return_scores else chosen
+
+    def _scores(self, H, log_P):
+        """The score of every row, smaller first: ndarray (n,), float64."""
+        H = with_constant(H.double())
+        if self._head is not None:
+            log_P = torch.log_softmax(H @ self._head.to(H).T, 1)
+        P = log_P.exp()
+        v = residuals(log_P).T @ H / len(H)
+        S = self._influence.solve(v, self.solver)
+        change = directional_losses(P, H @ S.T) / -len(self._rows_labeled)
+        loss = float(-log_P.max(1).values.mean())
+        scores = aggregated(change, P, loss, self.mode, self.aggregate, self._threshold(P))
+        return scores.cpu().numpy()
+
+    def _threshold(self, P):
+        if not isinstance(self.tau, str):
+            return float(self.tau)
+        paper = 4.0 / P.shape[1]
+        return paper if self.tau == "paper" else min(paper, 0.4)
+
+    def _diverse(self, rows, n_instances, rng):
+        """Positions among the candidates, which are sorted by score."""
+        if self.diversity == "none":
+            return np.arange(n_instances)
+        if self.diversity == "kmeans++":
+            picks = sample_by_distance(
+                rows, n_instances, rng, fixed=self._rows_labeled, first=0, tol=_SAME
+            )
+            return np.asarray(picks)
+        Z = rows.dense().cpu().double().numpy()
+        return (by_kmeans if self.diversity == "kmeans" else by_mean_shift)(Z, n_instances, rng)
+
+    def _fit_representation(self, X, y):
+        H, log_P = last_layer(self, X)
+        self._rows_labeled, self._n_features_out = Rows(H), H.shape[1]
+        H, n_classes, owner = with_constant(H.double()), log_P.shape[1], type(self).__name__
+        decay = (self.weight_decay,) * 2
+        if self.weight_decay is None:
+            decay = weight_decay_of(self.estimator_, len(H), n_classes)
+        self._head = None
+        if self.refit_head:
+            if y is None:
+                raise ValueError(f"{owner}(refit_head=True) needs the labels: fit(X, y).")
+            y = encode_labels(y, self.estimator_.classes_, owner)
+            self._head = fit_head(H, y, n_classes, decay)
+            log_P = torch.log_softmax(H @ self._head.to(H).T, 1)
+        self._influence = LastLayerInfluence(H, log_P.exp(), decay, float(self.damping), owner)
+
+    def _represent(self, X):
+        return Rows(last_layer(self, X)[0])
+
+    def _check_task(self, estimator):
+        if estimator is not None and get_tags(estimator).estimator_type == "regressor":
+            raise ValueError(
+                "RALIF serves classification: with the prediction as the label a regression has "
+                f"no gradient, and every influence is 0. Got {type(estimator).__name__} instead. "
+                "Use BAIT or TypiClust, or CoreSet with the selector LCMD."
+            )
+        super()._check_task(estimator)
+
+
+def aggregated(change, P, loss, mode, aggregate, tau):
+    """Combine the changes of all classes to a score per row.
+
+    Parameters
+    ----------
+    change : tensor of shape (n, K), dtype float64
+        Change of the pool's mean loss by the label of each class.
+
+    P : tensor of shape (n, K), dtype float64
+        Class probabilities.
+
+    loss : float
+        Mean loss of the pool.
+
+    mode, aggregate : str
+        As in `RALIF`.
+
+    tau : float
+        Classes with a larger probability are kept.
+
+    Returns
+    -------
+    scores : tensor of shape (n,), dtype float64
+        Smaller is asked first.
+    """
+    single = change.gather(1, P.argmax(1, keepdim=True)).ravel()
+    kept = P > tau
+    if mode == "single" or (mode == "truncated" and not kept.any()):
+        scores = single
+    elif mode == "expectation":
+        scores = (P * change).sum(1)
+    elif aggregate == "conditional":
+        mass = (P * kept).sum(1)
+        scores = torch.where(mass > 0, (P * kept * change).sum(1) / mass.clamp_min(tau), single)
+    else:
+        scores = (P * kept * (loss + change)).sum(1)
+        if aggregate == "code":
+            n_kept = kept.sum(1)
+            scores = scores / n_kept.clamp_min(1)
+            some = scores[n_kept > 0].max()
+            scores = torch.where(n_kept > 0, scores, some + 1.0)
+    # Rounding is no reason to prefer a row.
+    noise = 1e-12 * change.abs().max()
+    return torch.where(scores.abs() <= noise, 0.0, scores)
