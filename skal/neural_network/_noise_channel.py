@@ -73,11 +73,28 @@ class NoiseChannelLayer(nn.Module):
         self.floor = 0.0 if self._is_softmax else 1e-6
 
     def matrix(self):
-        """Return W, of shape (n_classes, n_classes), as a differentiable tensor."""
+        """Return the channel.
+
+        Returns
+        -------
+        W : tensor of shape (n_classes, n_classes)
+            Differentiable; columns sum to 1.
+        """
         return torch.softmax(self.weight, 0) if self._is_softmax else self.weight
 
     def forward(self, P):
-        """Map probabilities of classes (n, n_classes) to those of noisy labels, P W^T."""
+        """Map probabilities of classes to those of noisy labels.
+
+        Parameters
+        ----------
+        P : tensor of shape (n, n_classes)
+            Probabilities, not logits.
+
+        Returns
+        -------
+        noisy : tensor of shape (n, n_classes)
+            P W^T.
+        """
         return P @ self.matrix().T
 
     @torch.no_grad()

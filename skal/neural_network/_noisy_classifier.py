@@ -29,7 +29,7 @@ class NoisyChannelClassifier(NeuralNetClassifier):
         probabilities if the `criterion` is ``torch.nn.NLLLoss``. It holds the net alone.
 
     channel : array-like of shape (n_classes, n_classes) or None, default=None
-        Where W starts, classes in the order of `classes_`. Entries are at least 0 and columns sum
+        Where W starts, classes in the order of ``classes_``. Entries are at least 0 and columns sum
         to 1. None is the identity, labels without faults.
 
     update : {"euclidean", "softmax", "paper"}, default="euclidean"
@@ -227,6 +227,9 @@ class NoisyChannelClassifier(NeuralNetClassifier):
         self.trainable = trainable
         self.channel_lr = channel_lr
         self.channel_weight_decay = channel_weight_decay
+
+    # Inherited, and on this class's page, too.
+    classes_ = NeuralNetClassifier.classes_
 
     @property
     def noise_channel_(self):
