@@ -2,8 +2,8 @@
 Learning from labels that are often wrong
 =========================================
 
-**Question.** Whoever labels digits mixes up some of them: 4 and 9, 3 and 8. Can a net find that out,
-from nothing but the wrong labels, and read the digits better than it was taught?
+**Question.** Whoever labels digits mixes up some of them: 4 and 9, 3 and 8. Can a net find that
+out, from nothing but the wrong labels, and read the digits better than it was taught?
 
 **Answer.** Yes, if it cannot learn the mistakes by heart: 95 % instead of 82 %, with 24 % of the
 labels wrong.
