@@ -4,7 +4,7 @@ import numpy as np
 
 from skal.inspection._learning_curve import _check_option, _new_axes, _styles
 from skal.metrics import normalized_error_cdf
-from skal.model_selection._results import find_strategy
+from skal.utils._results import find_strategy
 
 _LEGENDS = ("box", None)
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-from skal.model_selection._results import curves_of, find_strategy, score_column
+from skal.utils._results import curves_of, find_strategy, score_column
 
 # Colours of Okabe and Ito (2008), told apart by colour-blind readers; yellow is lost on white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from skal.utils._results import curves_of, find_strategy, score_column
+
 TESTS = ("z", "t")
 LABEL_BUDGETS = ("doubling", "all")
 
@@ -29,9 +31,6 @@ class Setting(NamedTuple):
 
 def read_settings(results, score):
     """Return the settings in `results`: a frame, a list of frames or a dict of frames."""
-    # model_selection computes its summaries with this package: imported on top they would circle.
-    from skal.model_selection._results import curves_of, score_column
-
     if isinstance(results, Mapping):
         frames = dict(results)
     elif isinstance(results, (list, tuple)):
@@ -59,8 +58,6 @@ def strategies_of(settings):
 
 def baseline_of(setting, baseline):
     """Return the full name of the baseline in a setting."""
-    from skal.model_selection._results import find_strategy
-
     return find_strategy(setting.curves, baseline)
 
 

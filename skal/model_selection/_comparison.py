@@ -7,7 +7,6 @@ from sklearn.base import clone
 
 from skal.metrics import area_under_budget_curve, labels_to_reach, paired_z, ratio_to_baseline
 from skal.metrics._paired import standard_error
-from skal.model_selection._results import curves_of, find_strategy, score_column
 from skal.model_selection._runs import (
     check_arguments,
     delayed_cell,
@@ -16,6 +15,7 @@ from skal.model_selection._runs import (
     run_parallel,
 )
 from skal.oracles import check_oracle
+from skal.utils._results import curves_of, find_strategy, score_column
 
 
 def compare_strategies(

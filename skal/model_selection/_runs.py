@@ -21,13 +21,11 @@ from skal.model_selection._simulation import (
 )
 from skal.utils._compat import Interval, StrOptions, validate_parameter_constraints
 from skal.utils._random import child_seed, draw_seed
+from skal.utils._results import RESERVED_COLUMNS
 from skal.utils._tables import is_mapping, n_rows, take_rows
 from skal.utils.validation import check_same_length, is_labeled, target_values
 
 N_RANDOM_SPLITS, TEST_SIZE = 5, 0.25
-RESERVED_COLUMNS = (
-    "strategy", "repeat", "split", "round", "n_labels", "fit_time", "query_time", "queried",
-)  # fmt: skip
 _SPLITS, _RUNS = 0, 1
 
 _CONSTRAINTS = {

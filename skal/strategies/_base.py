@@ -91,6 +91,8 @@ class QueryStrategy(
     # What a subclass says of itself.
     _query_tags = QueryStrategyTags()
     _default_selector = TopK()
+    # What to use where the strategy does not serve the task.
+    _instead = {"classifier": "MarginSampling", "regressor": "CoreSet or QueryByCommittee"}
 
     def __init__(self, estimator=None, *, selector=None, device=None, random_state=None):
         self.estimator = estimator
@@ -251,7 +253,7 @@ class QueryStrategy(
             raise ValueError(
                 f"{type(self).__name__} serves {served}. Got {type(estimator).__name__}, which is "
                 f"a {task}, instead. For {_TASK_NAMES[task]}, use for instance "
-                f"{'CoreSet or QueryByCommittee' if task == 'regressor' else 'MarginSampling'}."
+                f"{self._instead[task]}."
             )
 
     # ------------------------------------------------------------------ what _represent may use

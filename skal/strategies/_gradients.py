@@ -137,6 +137,7 @@ class GradientEmbedding(QueryStrategy):
         needs=("gradients",), tasks=("regressor",), conditioned_on_labeled=True
     )
     _default_selector = LCMD()
+    _instead = {"classifier": "BADGE"}
 
     def __init__(
         self,

@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from skal.model_selection._runs import RESERVED_COLUMNS
+# What a frame of results has beside scores.
+RESERVED_COLUMNS = (
+    "strategy", "repeat", "split", "round", "n_labels", "fit_time", "query_time", "queried",
+)  # fmt: skip
 
 
 def score_column(results, score):
