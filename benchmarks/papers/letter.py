@@ -12,10 +12,10 @@ counted during the epoch as the authors' code does; 100 random labels, then batc
 chosen from all that is not labelled. A repeat has its own split, first labels and nets, the same
 for all strategies.
 
-What differs: the learning rate is 1e-3 instead of 1e-4, which takes a seventh of the epochs (trained
-on 1,000 random rows: 88 instead of 594, accuracy 0.762 and 0.759), and the labels end early; both
-are as published with ``--full``, which goes on until less than a batch is left. In either case
-training ends after 2,000 epochs at the latest, gradients are not clamped, and ALBL is left out.
+What differs: the learning rate is 1e-3 instead of 1e-4, which takes a seventh of the epochs (on
+1,000 random rows: 88 instead of 594, accuracy 0.762 and 0.759), and the labels end early; both are
+as published with ``--full``, which goes on until less than a batch is left. In either case training
+ends after 2,000 epochs at the latest, gradients are not clamped, and ALBL is left out.
 
 Every finished run is a few lines in letter_<batch>.csv (a line per round); after an interruption
 the same command goes on. ``--report`` alone reads both files and writes letter.txt and the figures.

@@ -103,6 +103,12 @@ def interleaved(contestants, script, arguments, repeats):
     return results
 
 
+def on_device(name):
+    """Split "skal on cuda" into the contestant and the device, which is "cpu" if none is named."""
+    contestant, _, device = name.partition(" on ")
+    return contestant, device or "cpu"
+
+
 def table(results, base):
     """Lines of a table; ratios are CPU seconds over those of `base`."""
     head = f"{'contestant':<24}{'CPU s':>10}{'(min - max)':>20}{'wall s':>10}{'peak MiB':>10}"

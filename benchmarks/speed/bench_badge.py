@@ -12,7 +12,8 @@ features and class probabilities, and choose a batch; the net's own pass is not 
 - scikit-activeml builds the embedding, and takes the origin for a first centre: a different law,
   the same task. It cannot build that of the large input (19 GiB in float32).
 
---quick takes the small input and the batch of 100 only.
+--quick takes the small input and the batch of 100 only. --device measures skal there, too, with
+features and probabilities on it; wall seconds count then (untested on CUDA).
 """
 
 import argparse
@@ -22,7 +23,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from _harness import interleaved, table, timed
+from _harness import interleaved, on_device, table, timed
 
 # n_pool, features, classes, batch, whether the peer takes part
 SIZES = [
@@ -32,7 +33,7 @@ SIZES = [
 ]
 
 
-def skal(H, P):
+def skal(H, P, device="cpu"):
     """What BADGE does after the pass of the net: residuals of the probabilities, and k-means++."""
     import torch
 
@@ -40,7 +41,7 @@ def skal(H, P):
     from skal.strategies._last_layer import residuals
     from skal.utils._rows import Rows
 
-    H, log_P = torch.from_numpy(H), torch.from_numpy(np.log(P))
+    H, log_P = torch.from_numpy(H).to(device), torch.from_numpy(np.log(P)).to(device)
     return lambda n: KMeansPlusPlus(random_state=0).select(Rows(H, residuals(log_P)), n)
 
 
@@ -138,8 +139,10 @@ def _load(folder):
 def child(name, folder, n_instances):
     """One measurement in this process; the inputs are loaded and the libraries warm."""
     H, P = _load(folder)
-    CONTESTANTS[name](H[:200].copy(), P[:200].copy())(20)
-    call = CONTESTANTS[name](H, P)
+    name, device = on_device(name)
+    where = {} if device == "cpu" else {"device": device}
+    CONTESTANTS[name](H[:200].copy(), P[:200].copy(), **where)(20)
+    call = CONTESTANTS[name](H, P, **where)
     timed(lambda: call(int(n_instances)))
 
 
@@ -162,6 +165,7 @@ def main():
     parser.add_argument("--peer-python", help="Python with scikit-activeml 1.0.1")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="20,000 rows and a batch of 100 only")
+    parser.add_argument("--device", help="measure skal on this device of torch, too")
     parser.add_argument("--output", type=Path, help="also write the table there")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -179,6 +183,8 @@ def main():
         contestants = dict.fromkeys(("skal", "research loop", "plain loop"), sys.executable)
         if peer and options.peer_python:
             contestants["scikit-activeml"] = options.peer_python
+        if options.device:
+            contestants[f"skal on {options.device}"] = sys.executable
         with tempfile.TemporaryDirectory() as folder:
             write_inputs(folder, n_pool, n_features, n_classes)
             found = interleaved(contestants, __file__, [folder, n_instances], options.repeats)

@@ -6,7 +6,8 @@
 perturbation, the outputs grow by torch.cat batch by batch, deviations are divided row by row in a
 Python loop, and perturbations are joined by torch.cat. No peer package is needed.
 
---quick takes a tenth of the rows.
+--quick takes a tenth of the rows. --device measures skal there, too; wall seconds count then
+(untested on CUDA).
 """
 
 import argparse
@@ -17,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from _harness import interleaved, table, timed
+from _harness import interleaved, on_device, table, timed
 
 N_PERTURBATIONS, ZETA, BATCH = 30, 1e-3, 1024
 SIZES = {"mlp": 10_000, "cnn": 400}
@@ -40,10 +41,11 @@ def fitted(kind, X):
 
     module = {"module__hidden": (128,) * 4} if kind == "mlp" else {"module": CNN}
     net = NeuralNetClassifier(**module, classes=range(10), max_epochs=1, random_state=0)
-    return net.fit(X[:100], np.arange(100) % 10)
+    X = X[:100]
+    return net.fit(X, np.arange(len(X)) % 10)
 
 
-def skal(net, X, jvp=False):
+def skal(net, X, jvp=False, device=None):
     """The embedding with noise per layer in the weights, as the authors' code has it."""
     from sklearn.frozen import FrozenEstimator
 
@@ -55,6 +57,7 @@ def skal(net, X, jvp=False):
         zeta=ZETA,
         preset="official",
         method="jvp" if jvp else "finite_difference",
+        device=device,
         random_state=0,
     ).fit(X[:1])
     return lambda: strategy._represent(X)
@@ -109,14 +112,16 @@ def child(name, kind, folder):
     """One measurement; the result is shortened to norms of the rows, relative to their mean."""
     X = np.load(Path(folder) / "X.npy")
     net = fitted(kind, X)
-    CONTESTANTS[name](net, X[:128])()
-    call = CONTESTANTS[name](net, X)
+    name, device = on_device(name)
+    where = {} if device == "cpu" else {"device": device}
+    CONTESTANTS[name](net, X[:128], **where)()
+    call = CONTESTANTS[name](net, X, **where)
     kept = []
     timed(lambda: kept.append(call()) or _norms(kept[0]))
 
 
 def _norms(Z):
-    norms = Z.double().norm(dim=1)
+    norms = Z.double().norm(dim=1).cpu()
     return (norms / norms.mean()).numpy()
 
 
@@ -124,6 +129,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows")
+    parser.add_argument("--device", help="measure skal on this device of torch, too")
     parser.add_argument("--output", type=Path, help="also write the table there")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -142,6 +148,8 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             write_inputs(folder, kind, n_rows)
             contestants = dict.fromkeys(CONTESTANTS, sys.executable)
+            if options.device:
+                contestants[f"skal on {options.device}"] = sys.executable
             found = interleaved(contestants, __file__, [kind, folder], options.repeats)
         norms = {name: row["positions"] for name, row in found.items()}
         agreement = {name: np.corrcoef(norms["skal"], norms[name])[0, 1] for name in norms}
