@@ -215,9 +215,12 @@ def draw(settings, folder):
     _save(figure, folder / "letter_curves.png")
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.6))
     PenaltyMatrixDisplay.from_results(
-        settings, score="accuracy", label_budgets="all", order="average", ax=axes[0]
+        settings, score="accuracy", label_budgets="all", order="average", colorbar=False, ax=axes[0]
     )
-    ErrorCDFDisplay.from_results(settings, score="accuracy", label_budgets="all", ax=axes[1])
+    ErrorCDFDisplay.from_results(
+        settings, score="accuracy", label_budgets="all", legend=None, ax=axes[1]
+    )
+    axes[1].legend(loc="lower right")
     _save(figure, folder / "letter_penalty_and_cdf.png")
 
 
