@@ -105,7 +105,7 @@ class _Configurations:
         values = torch.empty_like(conditional)
         for a, b in _chunks(P, len(self)):
             Q = (P[a:b].flatten(0, 1) @ self.G.T).div_(T)
-            values[a:b] = torch.special.entr(Q).view(b - a, -1).sum(1)
+            values[a:b] = -torch.xlogy(Q, Q).view(b - a, -1).sum(1)
         return values - self.entropy - conditional
 
 
@@ -123,7 +123,7 @@ class _Drawn:
         for a, b in _chunks(P, M):
             # p(label | configuration): entropies of it, averaged over what was drawn.
             Q = (P[a:b].flatten(0, 1) @ self.shares.T).div_(T)
-            values[a:b] = torch.special.entr(Q).view(b - a, -1).sum(1) / M
+            values[a:b] = -torch.xlogy(Q, Q).view(b - a, -1).sum(1) / M
         return values - conditional
 
 
