@@ -130,6 +130,7 @@ class NoisyChannelClassifier(NeuralNetClassifier):
     --------
     NeuralNetClassifier : The same without a channel.
     NoiseChannelLayer : The channel, for modules of your own.
+    skal.oracles.NoisyOracle : Answers through a channel, to simulate such labels.
 
     Notes
     -----
