@@ -4,6 +4,7 @@ For a net these are the penultimate features and the class probabilities. Multin
 regression is its own last layer: its features are its inputs.
 """
 
+import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
@@ -45,7 +46,9 @@ def last_layer(strategy, X):
             f"{describe(strategy.estimator_)}. Use a net from skal.neural_network, or a strategy "
             "that needs only predictions."
         )
-    log_P = torch.tensor(strategy.estimator_.predict_log_proba(X), dtype=torch.float64)
+    with np.errstate(divide="ignore"):  # a probability may be 0
+        log_P = strategy.estimator_.predict_log_proba(X)
+    log_P = torch.tensor(log_P, dtype=torch.float64)
     log_P = log_P.to(strategy._torch_device())
     H = strategy._inputs(X).dense().to(log_P.device)
     return H, log_P

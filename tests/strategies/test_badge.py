@@ -133,3 +133,11 @@ def test_on_digits_the_batch_holds_many_classes():
     rows = learner.query(digits[100:], 50)
     assert len(np.unique(labels[100:][rows])) >= 8
     assert_array_equal(rows, learner.query(digits[100:], 50))
+
+
+def test_classes_that_a_linear_model_rules_out_cost_nothing():
+    X = np.array([[-1.0], [1.0], [3.0]])
+    model = LogisticRegression(C=1e6).fit(X, [0, 1, 2])
+    strategy = BADGE(FrozenEstimator(model), random_state=0).fit(X, [0, 1, 2])
+    assert model.predict_proba([[1e4]]).min() == 0  # its logarithm would warn
+    np.testing.assert_array_equal(strategy.transform([[1e4]]), 0)
