@@ -84,19 +84,20 @@ def lines_of(name, path, asked):
     return lines
 
 
-def summary(results):
+def summary(results, quick):
     """Write the table of everything that the folder holds."""
     with (HERE / "asked.csv").open(newline="") as file:
         asked = {
             (line["benchmark"], line["input"], line["against"]): line["at least"]
             for line in csv.DictReader(file)
+            if not quick
         }
     lines = []
     for script in sorted(HERE.glob("bench_*.py")):
         path = results / f"{name_of(script)}.txt"
         if path.exists():
             lines += lines_of(name_of(script), path, asked)
-        else:
+        elif not quick:
             print(f"No results of {script.name} in {results}.", file=sys.stderr)
     with (results / "summary.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
@@ -146,7 +147,7 @@ def main():
     if not options.table:
         chosen = [s for s in scripts if not options.only or name_of(s) in options.only]
         failed = [script.name for script in chosen if not run(script, options)]
-    summary(options.results)
+    summary(options.results, options.quick)
     if failed:
         raise SystemExit(f"These failed: {', '.join(failed)}")
 
