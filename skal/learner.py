@@ -76,7 +76,7 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
         The fitted estimator.
 
     query_strategy_ : QueryStrategy
-        The strategy in use: a clone of `query_strategy`, or random sampling.
+        A clone of `query_strategy` as it was at the last training, or random sampling.
 
     X_labeled_ : array-like of shape (n_labeled, n_features)
         The labelled rows, in the kind of container given to `fit`.
@@ -190,9 +190,6 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
         state = {
             "_root_seed": draw_seed(self.random_state),
             "n_rounds_": 0,
-            "query_strategy_": (
-                RandomSampling() if self.query_strategy is None else clone(self.query_strategy)
-            ),
             "X_labeled_": X if labeled.all() else take_rows(X, labeled),
             "y_labeled_": labeled_target(y, labeled),
             "n_labeled_": int(labeled.sum()),
@@ -201,12 +198,12 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
             "_answered": labeled,
             "_fit_params": take_params(fit_params, labeled),
         }
-        estimator = self._train(state, None)
+        trained = self._train(state, None)
         columns = ("n_features_in_", "feature_names_in_")
         for name in ("_cold_seed", *columns):
             vars(self).pop(name, None)
         state |= {name: vars(seen)[name] for name in columns if name in vars(seen)}
-        self._commit(state, estimator)
+        self._commit(state | trained)
         return self
 
     def teach(self, X, y, *, rows=None, **fit_params):
@@ -283,16 +280,15 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
             The learner with a newly trained `estimator_`.
         """
         check_is_fitted(self)
-        state = vars(self)
         try:
-            estimator = self._train(state, self.estimator_ if self.warm_start else None)
+            trained = self._train(vars(self), self.estimator_ if self.warm_start else None)
         except BaseException as error:
             error.add_note(
                 f"All {self.n_labeled_} labels are kept and the previous model stays in use. "
                 "Call refit() to train again."
             )
             raise
-        self._commit({}, estimator)
+        self._commit(trained)
         return self
 
     # ------------------------------------------------------------------ asking
@@ -368,8 +364,7 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
             seed = child_seed(self._root_seed, _QUERY, self.n_rounds_)
         else:
             self._validate_params()
-            strategy = self.query_strategy
-            strategy = RandomSampling() if strategy is None else clone(strategy)
+            strategy = self._new_strategy()
             if self.random_state is None:
                 # Kept, so that asking twice gives the same rows here too.
                 self._cold_seed = getattr(self, "_cold_seed", None) or draw_seed(None)
@@ -382,6 +377,9 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
             return self._cold_strategy(strategy, pool)
         bind(strategy, FrozenEstimator(self.estimator_))
         return strategy.fit(self.X_labeled_, self.y_labeled_)
+
+    def _new_strategy(self):
+        return RandomSampling() if self.query_strategy is None else clone(self.query_strategy)
 
     def _cold_strategy(self, strategy, pool):
         """Return the strategy bound to the pool alone, if it can do without a fitted model."""
@@ -436,13 +434,14 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
         return state
 
     def _train(self, state, warm):
-        """Return an estimator trained on the labelled rows of `state`."""
+        """Return an estimator trained on the labelled rows of `state`, and the strategy for it."""
+        strategy = self._new_strategy()
         seed = child_seed(state["_root_seed"], _TRAIN, state["n_rounds_"])
         if warm is None:
             estimator = clone(self.estimator)
             set_random_states(estimator, seed, only_missing=True)
-            if isinstance(state["query_strategy_"], QueryStrategy):
-                estimator = state["query_strategy_"]._prepare(estimator)
+            if isinstance(strategy, QueryStrategy):
+                estimator = strategy._prepare(estimator)
             if self.warm_start:
                 enable_warm_start(estimator)
         else:
@@ -454,12 +453,13 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
             routed = Bunch(estimator=Bunch(fit=params))
         if accepts_unlabeled(self.estimator) and state["_X_given"] is not None:
             X, y = with_unlabeled(X, y, take_rows(state["_X_given"], ~state["_answered"]))
-        return train(estimator, X, y, routed["estimator"]["fit"], seed)
+        estimator = train(estimator, X, y, routed["estimator"]["fit"], seed)
+        return {"estimator_": estimator, "query_strategy_": strategy}
 
-    def _commit(self, state, estimator):
-        vars(self).update(state, estimator_=estimator)
-        if hasattr(estimator, "classes_"):
-            self.classes_ = estimator.classes_
+    def _commit(self, state):
+        vars(self).update(state)
+        if hasattr(self.estimator_, "classes_"):
+            self.classes_ = self.estimator_.classes_
         else:
             vars(self).pop("classes_", None)
 

@@ -22,7 +22,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skal import ActiveLearner
-from skal.strategies import CoreSet, EntropySampling, MarginSampling, QueryByCommittee
+from skal.strategies import (
+    CoreSet,
+    EntropySampling,
+    MarginSampling,
+    QueryByCommittee,
+    RandomSampling,
+)
 from skal.utils._tags import extend_tags
 
 X_IRIS, Y_IRIS = load_iris(return_X_y=True)
@@ -569,3 +575,17 @@ def test_frozen_preprocessing_is_used_as_it_is():
     learner.fit(X_IRIS[SEED_ROWS], Y_IRIS[SEED_ROWS])
     assert learner.estimator_[0].estimator is scaler.estimator
     assert len(np.unique(rows)) == 5
+
+
+def test_a_strategy_set_later_is_in_use_after_the_next_training():
+    X, y = load_iris(return_X_y=True)
+    learner = ActiveLearner(LogisticRegression(max_iter=500), RandomSampling(), random_state=0)
+    learner.fit(X[::10], y[::10])
+    at_random = learner.query(X, 20)
+    learner.set_params(query_strategy=MarginSampling())
+    np.testing.assert_array_equal(learner.query(X, 20), at_random)
+    learner.teach(X[1::10], y[1::10])
+    assert isinstance(learner.query_strategy_, MarginSampling)
+    other = ActiveLearner(LogisticRegression(max_iter=500), MarginSampling(), random_state=0)
+    other.fit(X[::10], y[::10]).teach(X[1::10], y[1::10])
+    np.testing.assert_array_equal(learner.query(X, 20), other.query(X, 20))

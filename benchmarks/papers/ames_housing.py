@@ -165,10 +165,10 @@ def one_run(task, path, name, repeat, half, subset):
         )
         if round_ == N_ROUNDS - 1:
             return records
-        if name in LATER and learner.n_labeled_ >= SWITCH_AT:
-            learner.set_params(query_strategy=LATER[name])
         candidates = left if subset is None else rng.permutation(left)[:subset]
         rows = candidates[learner.query(take(candidates), N_INSTANCES)]
+        if name in LATER and learner.n_labeled_ + N_INSTANCES >= SWITCH_AT:
+            learner.set_params(query_strategy=LATER[name])  # from the next training on
         learner.teach(take(rows), y[rows])
         left = np.setdiff1d(left, rows)
 
