@@ -56,10 +56,32 @@ class LastLayerCurvature:
         if V.numel() <= _DIRECT_SIZE and float(self.ridge.min()) > 0:
             factor = torch.linalg.cholesky(self.dense())
             return torch.cholesky_solve(V.reshape(-1, 1), factor).reshape(V.shape)
-        return conjugate_gradients(self.product, V, tol=tol, max_iter=max_iter, owner=owner)
+        return conjugate_gradients(
+            self.product,
+            V,
+            precondition=self._preconditioner(),
+            tol=tol,
+            max_iter=max_iter,
+            owner=owner,
+        )
+
+    def _preconditioner(self):
+        """Return the product with the inverse of what A is if P and H are independent.
+
+        That is mean(diag(p) - p p') x mean(h h') + mean(r), whose factors are small enough for
+        eigenvectors: it saves CG most of its steps.
+        """
+        m = len(self.H)
+        classes = torch.diag(self.P.mean(0)) - self.P.T @ self.P / m
+        classes_values, Q = torch.linalg.eigh(classes)
+        values, U = torch.linalg.eigh(self.H.T @ self.H / m)
+        share = classes_values.clamp_min(0)[:, None] * values.clamp_min(0) + self.ridge.mean()
+        return lambda V: Q @ ((Q.T @ V @ U) / share) @ U.T
 
 
-def conjugate_gradients(product, b, *, tol=1e-10, max_iter=1000, owner="conjugate_gradients"):
+def conjugate_gradients(
+    product, b, *, precondition=None, tol=1e-10, max_iter=1000, owner="conjugate_gradients"
+):
     """Solve a positive definite system given by products with it.
 
     Parameters
@@ -69,6 +91,10 @@ def conjugate_gradients(product, b, *, tol=1e-10, max_iter=1000, owner="conjugat
 
     b : tensor, dtype float64
         The right-hand side.
+
+    precondition : callable or None, default=None
+        Takes a tensor of the shape of `b` and returns a positive definite matrix, close to the
+        inverse, times it. None is the identity.
 
     tol : float, default=1e-10
         The norm of the residual to reach, relative to that of `b`.
@@ -85,11 +111,13 @@ def conjugate_gradients(product, b, *, tol=1e-10, max_iter=1000, owner="conjugat
         The solution, or where `tol` is missed the last iterate, with a ConvergenceWarning that
         names its residual.
     """
-    x, r, p = torch.zeros_like(b), b.clone(), b.clone()
-    size = float(torch.linalg.vector_norm(b))
-    rho = float((r * r).sum())
+    precondition = precondition or torch.clone
+    x, r = torch.zeros_like(b), b.clone()
+    z = precondition(r)
+    p, rho = z.clone(), float((r * z).sum())
+    size = residual = float(torch.linalg.vector_norm(b))
     iterations = 0
-    while rho**0.5 > tol * size and iterations < max_iter:
+    while residual > tol * size and iterations < max_iter:
         q = product(p)
         curvature = float((p * q).sum())
         if not curvature > 0:
@@ -97,13 +125,15 @@ def conjugate_gradients(product, b, *, tol=1e-10, max_iter=1000, owner="conjugat
         step = rho / curvature
         x += step * p
         r -= step * q
-        rho, before = float((r * r).sum()), rho
-        p = r + rho / before * p
+        residual = float(torch.linalg.vector_norm(r))
+        z = precondition(r)
+        rho, before = float((r * z).sum()), rho
+        p = z + rho / before * p
         iterations += 1
-    if size > 0 and not rho**0.5 <= tol * size:
+    if size > 0 and not residual <= tol * size:
         warnings.warn(
             f"The linear system of {owner} was not solved: after {iterations} steps the relative "
-            f"residual is {rho**0.5 / size:.1e}, more than {tol:.0e}. Raise damping.",
+            f"residual is {residual / size:.1e}, more than {tol:.0e}. Raise damping.",
             ConvergenceWarning,
             stacklevel=2,
         )

@@ -74,6 +74,8 @@ def residuals(log_P):
     return A.scatter_(1, predicted, -A.sum(1, keepdim=True))
 
 
-def with_constant(H):
-    """Append a column of ones to features: the input of a layer with a bias."""
-    return torch.cat([H, H.new_ones((len(H), 1))], dim=1)
+def with_constant(H, dtype=None):
+    """Append a column of ones to features, and cast them: the input of a layer with a bias."""
+    augmented = H.new_ones((len(H), H.shape[1] + 1), dtype=dtype or H.dtype)
+    augmented[:, :-1] = H
+    return augmented

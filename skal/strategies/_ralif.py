@@ -249,7 +249,7 @@ class RALIF(QueryStrategy):
 
     def _scores(self, H, log_P):
         """The score of every row, smaller first: ndarray (n,), float64."""
-        H = with_constant(H.double())
+        H = with_constant(H, torch.float64)
         if self._head is not None:
             log_P = torch.log_softmax(H @ self._head.to(H).T, 1)
         P = log_P.exp()
@@ -281,7 +281,7 @@ class RALIF(QueryStrategy):
     def _fit_representation(self, X, y):
         H, log_P = last_layer(self, X)
         self._rows_labeled, self._n_features_out = Rows(H), H.shape[1]
-        H, n_classes, owner = with_constant(H.double()), log_P.shape[1], type(self).__name__
+        H, n_classes, owner = with_constant(H, torch.float64), log_P.shape[1], type(self).__name__
         decay = (self.weight_decay,) * 2
         if self.weight_decay is None:
             decay = weight_decay_of(self.estimator_, len(H), n_classes)
