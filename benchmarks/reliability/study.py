@@ -38,7 +38,7 @@ from skal.metrics import average_rank, paired_z, ratio_to_baseline, rounds_below
 from skal.model_selection import compare_strategies
 from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
 from skal.selection import LCMD
-from skal.strategies import BAIT, CoreSet, GradientEmbedding, TypiClust
+from skal.strategies import BAIT, RALIF, CoreSet, GradientEmbedding, TypiClust
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parents[2] / "shared" / "data"
@@ -63,6 +63,7 @@ ALL_STRATEGIES = {
     "lcmd-features": CoreSet(selector=LCMD()),
     "typiclust-inputs": TypiClust(space="inputs"),
     "bait": BAIT(),
+    "ralif-conditional": RALIF(aggregate="conditional"),
 }
 TASK_TYPES = {"classification": "classifier", "regression": "regressor"}
 # What the linear model cannot give: dropout passes, an average of weights, more than one layer.

@@ -5,6 +5,7 @@ import warnings
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+LISSA_SCALE = 25.0  # of the published code
 _DIRECT_SIZE = 500  # weights up to which the matrix is formed and factored
 
 
@@ -140,7 +141,7 @@ def conjugate_gradients(
     return x
 
 
-def lissa(product, v, *, scale=25.0, damping=0.01, depth=50):
+def lissa(product, v, *, scale=LISSA_SCALE, damping=0.01, depth=50):
     r"""Iterate :math:`s \leftarrow v + (1 - \delta) s - A s / c` from v, `depth` times.
 
     The fixed point is :math:`c (A + c \delta 1)^{-1} v`; `depth` steps may be far from it, and

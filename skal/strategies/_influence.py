@@ -6,10 +6,9 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
 from skal.neural_network import has_net, unwrap
-from skal.neural_network._curvature import LastLayerCurvature, lissa
+from skal.neural_network._curvature import LISSA_SCALE, LastLayerCurvature, lissa
 
 _WEIGHT_DECAY = 1e-4
-_LISSA_SCALE = 25.0
 
 
 def weight_decay_of(estimator, n_labeled, n_classes):
@@ -68,7 +67,7 @@ class LastLayerInfluence:
         bare = LastLayerCurvature(
             self.curvature.H, self.curvature.P, torch.zeros_like(self.curvature.ridge)
         )
-        return lissa(bare.product, v, scale=_LISSA_SCALE) / _LISSA_SCALE
+        return lissa(bare.product, v, scale=LISSA_SCALE) / LISSA_SCALE
 
 
 def fit_head(H, y, n_classes, decay):

@@ -7,7 +7,9 @@ import torch
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from skal.neural_network import has_net
 from skal.neural_network._curvature import directional_losses
+from skal.neural_network._net_curvature import NetCurvature
 from skal.selection._clusters import by_kmeans, by_mean_shift
 from skal.selection._engine import sample_by_distance
 from skal.strategies._base import QueryStrategy
@@ -81,8 +83,13 @@ class RALIF(QueryStrategy):
         authors' code does (50 steps, scale 25, damping 0.01), which is far from converged and
         looks at neither `damping` nor `weight_decay`.
 
+    params : {"last", "all"}, default="last"
+        The weights that a further label moves: those of the last layer, or all of the net, with
+        the Gauss-Newton matrix for A, in float64; for small nets. Logistic regression has one
+        layer.
+
     damping : float, default=0.01
-        Added to the diagonal of A.
+        Added to the diagonal of A. For ``params="all"`` it must not be 0.
 
     weight_decay : float or None, default=None
         Added to the diagonal of A, too. None takes that of the net's optimiser, or 1e-4 where it
@@ -90,7 +97,7 @@ class RALIF(QueryStrategy):
 
     refit_head : bool, default=False
         Whether the last layer is fitted anew, to the end, before influence is computed: it assumes
-        that the loss is at its minimum. Needs the labels in `fit`.
+        that the loss is at its minimum. Needs the labels in `fit`, and ``params="last"``.
 
     device : str or None, default=None
         Where everything is computed ("cpu", "cuda:1"), in float64. None is the device of the net.
@@ -134,9 +141,10 @@ class RALIF(QueryStrategy):
     smallest first: least confidence among rows with a class above `tau`. The user guide measures
     it. ``aggregate="conditional"`` ranks by influence.
 
-    The curvature of the net is that of its last layer alone; earlier layers are held fixed. A does
-    not depend on labels. Cost: one pass of the model, O(n_pool K d), and O(m K d) for each step of
-    conjugate gradients; A is formed for at most 500 weights.
+    With ``params="last"`` earlier layers are held fixed. A does not depend on labels. Cost: one
+    pass of the model, O(n_pool K d), and O(m K d) for each step of conjugate gradients; A is formed
+    for at most 500 weights. With ``params="all"`` each step is a forward-mode and a backward pass
+    over the labelled rows, and the pool takes one of each.
 
     References
     ----------
@@ -167,6 +175,7 @@ class RALIF(QueryStrategy):
         "candidate_fraction": [Interval(Real, 0, 1, closed="right")],
         "diversity": [StrOptions({"kmeans++", "mean_shift", "kmeans", "none"})],
         "solver": [StrOptions({"exact", "lissa"})],
+        "params": [StrOptions({"last", "all"})],
         "damping": [Interval(Real, 0, None, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left"), None],
         "refit_head": ["boolean"],
@@ -188,6 +197,7 @@ class RALIF(QueryStrategy):
         candidate_fraction=0.1,
         diversity="kmeans++",
         solver="exact",
+        params="last",
         damping=0.01,
         weight_decay=None,
         refit_head=False,
@@ -201,6 +211,7 @@ class RALIF(QueryStrategy):
         self.candidate_fraction = candidate_fraction
         self.diversity = diversity
         self.solver = solver
+        self.params = params
         self.damping = damping
         self.weight_decay = weight_decay
         self.refit_head = refit_head
@@ -240,25 +251,34 @@ class RALIF(QueryStrategy):
         rng = np.random.RandomState(child_seed(self._seed, 1))
         H, log_P = last_layer(self, X)
         with full_precision():
-            scores = self._scores(H, log_P)
+            scores = self._scores(X, H, log_P)
             n_candidates = max(n_instances, int(self.candidate_fraction * len(scores)))
             order = np.lexsort((rng.uniform(size=len(scores)), scores))[:n_candidates]
             chosen = order[self._diverse(Rows(H[order.copy()]), n_instances, rng)]
         chosen = chosen.astype(np.int64)
         return (chosen, -scores) if return_scores else chosen
 
-    def _scores(self, H, log_P):
+    def _scores(self, X, H, log_P):
         """The score of every row, smaller first: ndarray (n,), float64."""
-        H = with_constant(H, torch.float64)
-        if self._head is not None:
-            log_P = torch.log_softmax(H @ self._head.to(H).T, 1)
+        if self._net_curvature is None:
+            log_P, derivatives = self._by_last_layer(H, log_P)
+        else:
+            curvature = self._net_curvature
+            S = curvature.solve(curvature.gradient(X), self.solver)
+            derivatives = curvature.directional(X, S)
         P = log_P.exp()
-        v = residuals(log_P).T @ H / len(H)
-        S = self._influence.solve(v, self.solver)
-        change = directional_losses(P, H @ S.T) / -len(self._rows_labeled)
+        change = directional_losses(P, derivatives) / -len(self._rows_labeled)
         loss = float(-log_P.max(1).values.mean())
         scores = aggregated(change, P, loss, self.mode, self.aggregate, self._threshold(P))
         return scores.cpu().numpy()
+
+    def _by_last_layer(self, H, log_P):
+        """Log-probabilities of the (refitted) head, and derivatives of its logits along s."""
+        H = with_constant(H, torch.float64)
+        if self._head is not None:
+            log_P = torch.log_softmax(H @ self._head.to(H).T, 1)
+        v = residuals(log_P).T @ H / len(H)
+        return log_P, H @ self._influence.solve(v, self.solver).T
 
     def _threshold(self, P):
         if not isinstance(self.tau, str):
@@ -285,7 +305,10 @@ class RALIF(QueryStrategy):
         decay = (self.weight_decay,) * 2
         if self.weight_decay is None:
             decay = weight_decay_of(self.estimator_, len(H), n_classes)
-        self._head = None
+        self._head = self._net_curvature = None
+        if self.params == "all" and has_net(self.estimator_):
+            self._net_curvature = self._curvature_of_net(X, decay[0])
+            return
         if self.refit_head:
             if y is None:
                 raise ValueError(f"{owner}(refit_head=True) needs the labels: fit(X, y).")
@@ -293,6 +316,20 @@ class RALIF(QueryStrategy):
             self._head = fit_head(H, y, n_classes, decay)
             log_P = torch.log_softmax(H @ self._head.to(H).T, 1)
         self._influence = LastLayerInfluence(H, log_P.exp(), decay, float(self.damping), owner)
+
+    def _curvature_of_net(self, X, decay):
+        if self.refit_head:
+            raise ValueError(
+                f"{type(self).__name__}(refit_head=True) looks at the last layer alone. Got "
+                "params='all' instead. Use params='last'."
+            )
+        if not self.damping > 0:
+            raise ValueError(
+                f"'damping' of {type(self).__name__} must be above 0 with params='all': the "
+                f"curvature of a net is singular. Got {self.damping} instead. Use 0.01."
+            )
+        ridge = decay + float(self.damping)
+        return NetCurvature(self._net_view(), X, ridge, type(self).__name__)
 
     def _represent(self, X):
         return Rows(last_layer(self, X)[0])

@@ -1,5 +1,7 @@
 """RALIF: its numerics against dense matrices, autograd and actual retraining."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from skal.neural_network._curvature import (
     directional_losses,
     lissa,
 )
+from skal.neural_network._net_curvature import NetCurvature
 from skal.strategies import RALIF
 from skal.strategies._influence import fit_head
 from skal.strategies._ralif import aggregated
@@ -54,8 +57,11 @@ def test_products_and_solutions_are_those_of_the_dense_hessian(small):
     assert_allclose(curvature.product(V).ravel(), A @ V.ravel(), atol=1e-12)
     exact = torch.linalg.solve(A, V.ravel())
     assert_allclose(curvature.solve(V).ravel(), exact, rtol=1e-9)
-    iterated = conjugate_gradients(curvature.product, V, tol=1e-12)
-    assert_allclose(iterated.ravel(), exact, rtol=1e-5)
+    for precondition in (None, curvature._preconditioner()):
+        iterated = conjugate_gradients(
+            curvature.product, V, precondition=precondition, tol=1e-12
+        )
+        assert_allclose(iterated.ravel(), exact, rtol=1e-5)
 
 
 def test_an_unsolved_system_warns_with_its_residual(small):
@@ -216,3 +222,75 @@ def test_what_cannot_work_is_refused():
         RALIF(Ridge()).fit(X[L], Y[L])
     with pytest.raises(ValueError, match="needs damping or weight decay"):
         RALIF(LogisticRegression(max_iter=500), damping=0, weight_decay=0).fit(X[L], Y[L])
+
+
+# ---------------------------------------------------------------------------------- whole nets
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A tiny net, its curvature over 40 rows, and its log-probabilities as a function."""
+    net = NeuralNetClassifier(
+        module__hidden=(4,), module__dropout=0.3, max_epochs=15, lr=0.01, random_state=0
+    ).fit(X[:40, :6], Y[:40] % 3)
+    curvature = NetCurvature(NetView(net), X[:40, :6], 0.05, "the test")
+    module = copy.deepcopy(net.module_).double().eval()
+    shapes = {name: p.shape for name, p in module.named_parameters()}
+
+    def log_P(w, rows):
+        parts = w.split([shape.numel() for shape in shapes.values()])
+        weights = {n: part.view(s) for (n, s), part in zip(shapes.items(), parts, strict=True)}
+        inputs = torch.as_tensor(X[rows, :6].astype(np.float32)).double()
+        return torch.log_softmax(torch.func.functional_call(module, weights, (inputs,)), 1)
+
+    w = torch.nn.utils.parameters_to_vector(module.parameters()).detach()
+    return net, curvature, log_P, w
+
+
+def _dense_gauss_newton(log_P, w, rows, ridge):
+    J = torch.func.jacrev(lambda w: log_P(w, rows))(w)
+    A = torch.einsum("nk,nka,nkb->ab", log_P(w, rows).exp(), J, J) / len(rows)
+    return A + ridge * torch.eye(len(w), dtype=torch.float64)
+
+
+def test_products_with_a_whole_net_are_those_of_the_dense_matrix(whole):
+    _, curvature, log_P, w = whole
+    A = _dense_gauss_newton(log_P, w, np.arange(40), 0.05)
+    V = torch.linspace(0, 9, len(w)).double().sin()
+    assert_allclose(curvature.product(V), A @ V, rtol=1e-9, atol=1e-12)
+    assert_allclose(curvature.solve(V), torch.linalg.solve(A, V), rtol=1e-5, atol=1e-8)
+    few = np.arange(50, 70)
+
+    def pseudo_loss(w):
+        values = log_P(w, few)
+        return -values.gather(1, values.argmax(1, keepdim=True)).mean()
+
+    assert_allclose(curvature.gradient(X[few, :6]), torch.func.grad(pseudo_loss)(w), atol=1e-10)
+
+
+def test_influence_through_a_whole_net_is_that_of_explicit_gradients(whole):
+    net, curvature, log_P, w = whole
+    before = [p.clone() for p in net.module_.parameters()]
+    pool = np.arange(50, 80)
+    strategy = RALIF(
+        FrozenEstimator(net), params="all", mode="single", damping=0.05 - 1e-4, diversity="none"
+    ).fit(X[:40, :6], Y[:40] % 3)
+    _, scores = strategy.query(X[pool, :6], 3, return_scores=True)
+    A = _dense_gauss_newton(log_P, w, np.arange(40), 0.05)
+    values = log_P(w, pool)
+    predicted = values.argmax(1)
+    gradients = -torch.func.jacrev(lambda w: log_P(w, pool))(w)[torch.arange(30), predicted]
+    s = torch.linalg.solve(A, gradients.mean(0))
+    expected = (gradients @ s) / 40
+    assert_allclose(scores, expected, atol=1e-5 * float(expected.abs().max()))
+    assert all(torch.equal(a, b) for a, b in zip(before, net.module_.parameters(), strict=True))
+    last = RALIF(FrozenEstimator(net), mode="single", diversity="none").fit(X[:40, :6], Y[:40] % 3)
+    assert not np.allclose(last.query(X[pool, :6], 3, return_scores=True)[1], scores, rtol=0.01)
+
+
+def test_whole_nets_need_damping_and_keep_their_head(whole):
+    net = whole[0]
+    for settings, message in (({"damping": 0.0}, "'damping'"), ({"refit_head": True}, "alone")):
+        strategy = RALIF(FrozenEstimator(net), params="all", **settings)
+        with pytest.raises(ValueError, match=message):
+            strategy.fit(X[:40, :6], Y[:40] % 3)
