@@ -224,6 +224,31 @@ def test_what_cannot_work_is_refused():
         RALIF(LogisticRegression(max_iter=500), damping=0, weight_decay=0).fit(X[L], Y[L])
 
 
+def test_degenerate_pools():
+    model = LogisticRegression(max_iter=500).fit(X[L], Y[L])
+
+    def query(pool, n_instances, **params):
+        strategy = RALIF(FrozenEstimator(model), random_state=0, **params).fit(X[L], Y[L])
+        return strategy.query(pool, n_instances)
+
+    # More rows asked for than a tenth of the pool, up to all of it.
+    pool = X[POOL][:40]
+    assert len(set(query(pool, 20).tolist())) == 20
+    assert_array_equal(np.sort(query(pool, 40)), np.arange(40))
+    # Copies: one of each group as long as there are groups.
+    copies = np.repeat(X[POOL][:10], 20, axis=0)
+    assert len(set((query(copies, 10, candidate_fraction=1.0) // 20).tolist())) == 10
+    # All rows equal: distinct positions, not those that come first.
+    equal = query(np.repeat(pool[:1], 50, axis=0), 7)
+    assert len(set(equal.tolist())) == 7 and set(equal) != set(range(7))
+    # No class is that likely: the most likely one is used.
+    single = query(X[POOL], 9, mode="single", diversity="none")
+    for aggregate in ("code", "paper", "conditional"):
+        assert_array_equal(
+            query(X[POOL], 9, tau=2.0, aggregate=aggregate, diversity="none"), single
+        )
+
+
 # ---------------------------------------------------------------------------------- whole nets
 
 
