@@ -74,7 +74,11 @@ html_theme_options = {
     "navbar_align": "left",
     "navigation_with_keys": False,
     "show_prev_next": False,
-    "secondary_sidebar_items": ["page-toc"],
+    # Pages of the gallery have none: code needs the width.
+    "secondary_sidebar_items": {
+        pattern: ["page-toc"]
+        for pattern in ("user_guide/*", "generated/*", "api", "benchmarks", "whats_new")
+    },
 }
 
 
