@@ -160,8 +160,8 @@ def serves(strategy, name, model):
     if TASK_TYPES[DATA[name][0]] not in tags.tasks or (strategy, name) in TOO_WIDE:
         return False
     from_net = {"stochastic_passes", "weights_history"} & set(tags.needs)
-    if model == "linear" and (from_net or strategy in NEEDS_NET):
-        return False
+    if model == "linear" and (from_net or strategy in NEEDS_NET or strategy.endswith("-inputs")):
+        return False  # of a linear model the inputs are the features
     return model != "cnn" or strategy not in {"bait", "lcmd-gradients"}
 
 
@@ -241,6 +241,15 @@ def read_cells(options):
     return {setting: pd.concat(frames, ignore_index=True) for setting, frames in settings.items()}
 
 
+def complete(frame):
+    """The strategies and repeats of a setting that make a full table: paired, nothing missing."""
+    done = frame.groupby("strategy")["repeat"].unique().map(set)
+    most = max(len(repeats) for repeats in done)
+    full = done[done.map(len) >= max(2, most // 2)]
+    common = set.intersection(*full)
+    return frame[frame["strategy"].isin(full.index) & frame["repeat"].isin(common)]
+
+
 def areas(frame, score):
     """Mean score over the rounds after the first query: a column per strategy, a row per repeat."""
     after = frame[frame["round"] > 0]
@@ -282,8 +291,10 @@ def summary(settings, task):
     """Per strategy over all settings of a task: wins, losses, rounds below random, rank."""
     chosen = {s: f for s, f in settings.items() if DATA[s[0]][0] == task}
     table = compare(chosen)
-    frames = list(chosen.values())
+    frames = [complete(f) for f in chosen.values() if f["repeat"].nunique() > 1]
     below = rounds_below_baseline(frames, score=SCORING[task])
+    everywhere = set.intersection(*(set(frame["strategy"]) for frame in frames))
+    frames = [frame[frame["strategy"].isin(everywhere)] for frame in frames]
     rank = average_rank(frames, score=SCORING[task])
     lines = table.groupby("strategy").agg(
         settings=("z", "size"),
