@@ -8,6 +8,7 @@ oracle before they use it, so it needs scikit-learn's ``get_params``, which ``Ba
 
 from numbers import Real
 
+import joblib
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import type_of_target
@@ -135,7 +136,8 @@ class NoisyOracle(BaseEstimator):
     ----------
     noise : float, array-like of shape (n_samples,), callable or None, default=0.1
         Probability of a wrong label: one for all rows, one for each row of the X of `fit`, or a
-        function of X that returns one for each row. None with a matrix for `channel`.
+        function of X that returns one for each row, which simulations with held-out rows need.
+        None with a matrix for `channel`.
 
     channel : {"symmetric", "typewriter"} or array-like of shape (K, K), default="symmetric"
         What a wrong label is. "symmetric" is any other class with equal probability; "typewriter"
@@ -184,11 +186,14 @@ class NoisyOracle(BaseEstimator):
     >>> X, y = np.zeros((1000, 1)), np.arange(1000) % 4
     >>> oracle = NoisyOracle(0.3, random_state=0).fit(X, y)
     >>> float((oracle.y_noisy_ != y).mean())
-    0.296
+    0.282
     >>> rows = np.arange(5)
     >>> bool((oracle.label(X[rows], rows) == oracle.label(X[rows], rows)).all())
     True
     """
+
+    # Simulations refuse regressors: class numbers in a float y would pass for classes.
+    answers_classes = True
 
     _parameter_constraints: dict = {
         "noise": [Interval(Real, 0, 1, closed="both"), "array-like", callable, None],
@@ -240,7 +245,7 @@ class NoisyOracle(BaseEstimator):
         vars(self).pop("y_noisy_", None)
         if not self.resample:
             # Drawn for all rows at once, so that the answer does not depend on who asks when.
-            draws = self._rng.random_sample((2, len(known)))[:, known]
+            draws = self._rng.random_sample((len(known), 2))[known].T
             self._settled = self._draw(np.arange(len(codes)), draws)
             answers = self.classes_[self._settled]
             self.y_noisy_ = answers if known.all() else _with_gaps(answers, known)
@@ -263,12 +268,18 @@ class NoisyOracle(BaseEstimator):
             Their labels, right or wrong.
         """
         check_is_fitted(self, "classes_")
-        places = self._place[np.asarray(rows, dtype=np.int64)]
+        rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self._place):
+            raise ValueError(
+                f"rows must be positions in the X of fit, from 0 to {len(self._place) - 1}. Got "
+                f"{rows.min()} to {rows.max()} instead."
+            )
+        places = self._place[rows]
         if (places < 0).any():
-            row = np.asarray(rows)[places < 0][0]
+            row = rows[places < 0][0]
             raise ValueError(f"Row {row} had no label in fit, so there is nothing to disturb.")
         if self.resample:
-            return self.classes_[self._draw(places, self._rng.random_sample((2, len(places))))]
+            return self.classes_[self._draw(places, self._rng.random_sample((len(places), 2)).T)]
         return self.classes_[self._settled[places]]
 
     def _draw(self, places, draws):
@@ -317,7 +328,8 @@ class NoisyOracle(BaseEstimator):
         if noise.ndim and noise.shape != (len(known),):
             raise ValueError(
                 f"'noise' of {owner} must hold one number for each of the {len(known)} rows of "
-                f"fit. Got shape {noise.shape} instead."
+                f"fit. Got shape {noise.shape} instead. Simulations that hold out rows fit the "
+                "oracle on the others: pass a function of X there."
             )
         if not ((noise >= 0) & (noise <= 1)).all():
             raise ValueError(
@@ -362,8 +374,9 @@ class CallableOracle(BaseEstimator):
 
     Notes
     -----
-    No row is asked twice: answers and refusals are remembered by position. If the function raises,
-    or is interrupted, what it said before is kept in `answers_`.
+    No row is asked twice: answers and refusals are remembered by position, and another row at a
+    position that is known raises. If the function raises, or is interrupted, what it said before
+    is kept in `answers_`.
 
     In a simulation the function is asked instead of the `y` given, and the memory starts empty.
     Outside, `fit` is not needed: see the examples.
@@ -407,7 +420,7 @@ class CallableOracle(BaseEstimator):
         self : CallableOracle
             The oracle.
         """
-        self.answers_, self.refused_ = {}, []
+        self.answers_, self.refused_, self._seen = {}, [], {}
         return self
 
     def label(self, X, rows):
@@ -425,6 +438,11 @@ class CallableOracle(BaseEstimator):
         -------
         y : ndarray of shape (n_asked,)
             Their labels. Of dtype object, with None for refusals, if there are any.
+
+        Raises
+        ------
+        ValueError
+            If a position is known and X holds another row for it.
         """
         self._validate_params()
         if not hasattr(self, "answers_"):
@@ -435,9 +453,18 @@ class CallableOracle(BaseEstimator):
                 f"rows must hold a position for each of the {n_rows(X)} rows of X. Got {len(rows)} "
                 "instead."
             )
-        for place, row in enumerate(rows):
-            if row not in self.answers_ and row not in self.refused_:
-                answer = self.function(_one_row(X, place))
+        contents = [_one_row(X, place) for place in range(len(rows))]
+        for row, content in zip(rows, contents, strict=True):
+            if self._seen.get(row, joblib.hash(content)) != joblib.hash(content):
+                raise ValueError(
+                    f"Position {row} held another row when it was asked about. Give positions in "
+                    "one and the same X, such as the X of the learner's fit (teach(rows=...)), or "
+                    "call fit to forget all answers."
+                )
+        for row, content in zip(rows, contents, strict=True):
+            if row not in self._seen:
+                answer = self.function(content)
+                self._seen[row] = joblib.hash(content)
                 if is_labeled(_as_objects([answer]))[0]:
                     self.answers_[row] = answer
                 else:
@@ -448,13 +475,17 @@ class CallableOracle(BaseEstimator):
         return np.asarray(answers)
 
 
-def ask(row, *, read=input, write=print):
+def ask(row, *, choices=None, read=input, write=print):
     """Show a row in the terminal and read its label: a function for :class:`CallableOracle`.
 
     Parameters
     ----------
     row : array-like
         The row.
+
+    choices : list or None, default=None
+        The labels that are accepted; anything else is asked again. None accepts all.
+        ``CallableOracle(functools.partial(ask, choices=["cat", "dog"]))`` sets it.
 
     read, write : callable
         What reads a line after a prompt, and writes one.
@@ -473,7 +504,14 @@ def ask(row, *, read=input, write=print):
     3
     """
     write(row)
-    answer = read("label (or skip): ").strip()
+    while True:
+        label = _read_label(read("label (or skip): ").strip())
+        if label is None or choices is None or label in list(choices):
+            return label
+        write(f"{label!r} is none of {list(choices)}.")
+
+
+def _read_label(answer):
     if answer in ("", "skip"):
         return None
     for kind in (int, float):

@@ -251,7 +251,9 @@ def test_refused_rows_are_replaced_and_cost_nothing():
 
 def test_a_campaign_ends_when_everything_is_refused():
     oracle = CallableOracle(lambda row: None)
-    model = BudgetedActiveLearner(LEARNER, **PLAN, oracle=oracle, random_state=0).fit(*IRIS)
+    model = BudgetedActiveLearner(LEARNER, **PLAN, oracle=oracle, random_state=0)
+    with pytest.warns(UserWarning, match="6 labels are all there are to get, of a budget of 30"):
+        model.fit(*IRIS)
     assert model.n_labels_.tolist() == [6]
     assert model.termination_condition_ == "pool_exhausted"
 
@@ -297,3 +299,38 @@ def test_an_oracle_that_answers_too_little_is_named():
 
     with pytest.raises(RuntimeError, match=r"Short\(\).*Got 6 instead"):
         _compare(Short())
+
+
+def test_the_answer_does_not_depend_on_how_many_rows_follow():
+    few = NoisyOracle(0.5, random_state=0).fit(X[:400], Y[:400])
+    many = NoisyOracle(0.5, random_state=0).fit(X, Y)
+    np.testing.assert_array_equal(few.y_noisy_, many.y_noisy_[:400])
+
+
+@pytest.mark.parametrize("row", [-1, 6000])
+def test_rows_that_are_not_there_are_refused(row):
+    with pytest.raises(ValueError, match="positions in the X of fit, from 0 to 5999"):
+        NoisyOracle().fit(X, Y).label(X[:1], [row])
+
+
+def test_another_row_at_a_known_position_is_noticed():
+    oracle = CallableOracle(lambda row: float(row[0]))
+    oracle.label(X[[3, 4]], [0, 1])
+    with pytest.raises(ValueError, match="Position 1 held another row"):
+        oracle.label(X[[3, 5]], [0, 1])
+    assert oracle.fit(X).label(X[[3, 5]], [0, 1]).tolist() == [6.0, 10.0]
+
+
+def test_only_labels_that_exist_are_accepted():
+    typed, shown = iter(["1O", "cow", "cat"]), []
+    label = ask([1], choices=["cat", "dog"], read=lambda _: next(typed), write=shown.append)
+    assert label == "cat"
+    assert len(shown) == 3
+    assert "none of" in shown[-1]
+
+
+def test_class_noise_is_refused_in_regression():
+    y = np.round(IRIS[0][:, 0])
+    model = BudgetedActiveLearner(ActiveLearner(Ridge()), oracle=NoisyOracle(), budget=20)
+    with pytest.raises(ValueError, match="answers with classes"):
+        model.fit(IRIS[0], y)

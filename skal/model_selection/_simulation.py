@@ -1,5 +1,6 @@
 """The one loop behind every simulation: hide the labels, then buy them back batch by batch."""
 
+import warnings
 from time import perf_counter
 from typing import NamedTuple
 
@@ -48,6 +49,11 @@ def simulate(
     stratify = stratify and is_classifier(learner)
     rows = initial_rows(y, known, schedule[0], child_seed(seed, _INITIAL), stratify=stratify)
     shows_pool = accepts_unlabeled(learner.estimator)
+    if getattr(oracle, "answers_classes", False) and not is_classifier(learner):
+        raise ValueError(
+            f"The oracle {oracle!r} answers with classes, and the learner is no classifier. For "
+            "regression, add noise to y, or use CallableOracle with a function of your own."
+        )
     answers_of = _answers(oracle, X, y, seed)
 
     started = perf_counter()
@@ -61,7 +67,13 @@ def simulate(
     for number, batch in enumerate(np.diff(schedule), start=1):
         started = perf_counter()
         rows, labels, pool = _ask(learner, X, pool, int(batch), answers_of)
-        if len(rows) == 0:  # all that was left has been refused
+        if len(rows) < batch:
+            warnings.warn(
+                f"The oracle refused so many rows that {n_labels + len(rows)} labels are all there "
+                f"are to get, of a budget of {schedule[-1]}.",
+                stacklevel=2,
+            )
+        if len(rows) == 0:
             return
         n_labels += len(rows)
         queried_at = perf_counter()
