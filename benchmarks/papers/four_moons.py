@@ -6,7 +6,8 @@
 The toy experiment of the LHD paper (Khosla et al., 2022, Figure 1; single runs there: least
 confidence 53.67 % accuracy, LHD 84.68 %): a multilayer perceptron with two hidden layers of 128,
 trained afresh with Adam (1e-3) for 100 epochs of batches of 16 on 20 random labels, then on 200
-more in each of six rounds; a seventh batch is chosen and not trained on.
+more in each of six rounds; a seventh batch is chosen and not trained on. BALD compares predictions
+under dropout: its net, and only its, has dropout of 0.2 after each hidden layer.
 
 The noisy moon cannot be learnt: a perfect net gets 0.75 + 0.25 x 0.25 = 0.81 on average, more by
 luck only. Reported are therefore also the accuracy on the three clean moons, and the noisy share of
@@ -24,12 +25,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.datasets import make_moons
 
 from skal import ActiveLearner
+from skal.datasets import make_four_moons
+from skal.metrics import clean_fraction
 from skal.neural_network import NeuralNetClassifier
 from skal.strategies import (
     BADGE,
+    BALD,
     LHD,
     CoreSet,
     EntropySampling,
@@ -39,6 +42,7 @@ from skal.strategies import (
 )
 
 N_INITIAL, N_INSTANCES, N_ROUNDS = 20, 200, 7
+DROPOUT_OF_BALD = 0.2
 STRATEGIES = {
     "random": RandomSampling(),
     "least confidence": LeastConfidence(),
@@ -46,6 +50,7 @@ STRATEGIES = {
     "entropy": EntropySampling(),
     "coreset": CoreSet(),
     "badge": BADGE(),
+    "bald": BALD(),
     "lhd (gap)": LHD(),
     "lhd (end)": LHD(snapshot="end"),
 }
@@ -54,32 +59,17 @@ NOISY_CLASS = 0
 LEFT, RIGHT, BOTTOM, TOP = -1.5, 6.5, -1.0, 1.5
 
 
-def four_moons(seed):
-    """Inputs, labels and noise flags of the pool, and inputs and true labels of the test set.
-
-    Two moons twice, 12,000 points. Those of the first moon get labels at random, once, and stand in
-    the pool seven times with the same label. The test points are those of the pool.
-    """
-    rng = np.random.RandomState(seed)
-    X, y = make_moons(6000, noise=0.1, random_state=rng)
-    X_test, y_test = np.vstack([X, X + [4, 0]]), np.concatenate([y, y + 2])
-    noisy = np.flatnonzero(y_test == NOISY_CLASS)
-    y = y_test.copy()
-    y[noisy] = rng.randint(4, size=len(noisy))
-    rows = np.concatenate([np.arange(len(y)), np.tile(noisy, 6)])
-    return X_test[rows], y[rows], y_test[rows] == NOISY_CLASS, X_test, y_test
-
-
 def one_run(name, repeat):
     """One strategy from one initial sample: a record per round, and what the picture needs."""
-    X, y, is_noisy, X_test, y_test = four_moons(repeat)
-    learner = ActiveLearner(
-        NeuralNetClassifier(
-            module__hidden=(128, 128), classes=range(4), batch_size=16, lr=1e-3, max_epochs=100
-        ),
-        STRATEGIES[name],
-        random_state=repeat,
+    # Not shuffled here: the first sample is drawn at random.
+    moons = make_four_moons(shuffle=False, random_state=repeat)
+    X, y, X_test, y_test = moons.data, moons.target, moons.data_test, moons.target_test
+    net = NeuralNetClassifier(
+        module__hidden=(128, 128), classes=range(4), batch_size=16, lr=1e-3, max_epochs=100
     )
+    if name == "bald":
+        net.set_params(module__dropout=DROPOUT_OF_BALD)
+    learner = ActiveLearner(net, STRATEGIES[name], random_state=repeat)
     start = time.process_time()
     left = np.random.RandomState(repeat).permutation(len(X))
     rows, left = left[:N_INITIAL], left[N_INITIAL:]
@@ -98,7 +88,7 @@ def one_run(name, repeat):
                 "n_labels": learner.n_labeled_,
                 "accuracy": right.mean(),
                 "clean_accuracy": right[clean].mean(),
-                "noisy_share": is_noisy[np.concatenate(asked)].mean(),
+                "noisy_share": 1 - clean_fraction(asked, moons.is_noisy),
                 "cpu_s": time.process_time() - start,
             }
         )
@@ -107,7 +97,7 @@ def one_run(name, repeat):
     asked = np.concatenate(asked)
     picture = {
         "X": X[asked].astype(np.float32),
-        "is_noisy": is_noisy[asked],
+        "is_noisy": moons.is_noisy[asked],
         "regions": learner.predict(_grid()).astype(np.uint8),
         "accuracy": records[-1]["accuracy"],
     }

@@ -52,6 +52,8 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skal import ActiveLearner
+from skal.datasets import make_noisy_blank, make_noisy_class, make_noisy_diverse
+from skal.metrics import clean_fraction
 from skal.neural_network import (
     MLP,
     EMACallback,
@@ -77,30 +79,13 @@ SHARED = HERE.parents[2] / "shared" / "data"
 N_ROUNDS, N_CLASSES = 10, 10
 
 
-def blank(X, y, n_noisy, rng):
-    """Black images with any label."""
-    return X, y, np.zeros((n_noisy, *X.shape[1:])), rng.randint(N_CLASSES, size=n_noisy)
-
-
-def diverse(X, y, n_noisy, rng):
-    """Images of one of 100 colours, each with one of three labels of its own."""
-    colors = np.floor(255 * rng.random_sample((100, X.shape[1], 1, 1)))
-    labels = np.array([rng.permutation(N_CLASSES)[:3] for _ in colors])
-    kind = rng.randint(100, size=n_noisy)
-    images = np.broadcast_to(colors[kind], (n_noisy, *X.shape[1:]))
-    return X, y, images, labels[kind, rng.randint(3, size=n_noisy)]
-
-
-def one_class(X, y, n_noisy, rng):
+def one_class(X, y, random_state):
     """Copies of 100 images of class 1 (a fifth of them, where that is less) with any label."""
-    members = rng.permutation(np.flatnonzero(y == 1))
-    copied = members[: min(100, len(members) // 5)]
-    images = X[rng.choice(copied, n_noisy)]
-    X, y = np.delete(X, copied, axis=0), np.delete(y, copied)
-    return X, y, images, rng.randint(N_CLASSES, size=n_noisy)
+    n_unique = min(100, np.count_nonzero(y == 1) // 5)
+    return make_noisy_class(X, y, noisy_class=1, n_unique=n_unique, random_state=random_state)
 
 
-BENCHMARKS = {"blank": blank, "diverse": diverse, "class": one_class}
+BENCHMARKS = {"blank": make_noisy_blank, "diverse": make_noisy_diverse, "class": one_class}
 STRATEGIES = {
     "random": RandomSampling, "confidence": LeastConfidence, "margin": MarginSampling,
     "bald": BALD,
@@ -234,12 +219,8 @@ def make_task(data, benchmark, seed, full):
         if not full:
             X, y = X[: SCALED[data]["n_clean"]], y[: SCALED[data]["n_clean"]]
     mean, std = X.mean((0, 2, 3), keepdims=True), X.std((0, 2, 3), keepdims=True)
-    rng = np.random.RandomState(seed)
-    X, y, X_noisy, y_noisy = BENCHMARKS[benchmark](X, y, 4 * len(X), rng)
-    noisy = np.repeat([False, True], [len(X), len(X_noisy)])
-    X, y = np.concatenate([X, X_noisy]).astype(np.float32), np.concatenate([y, y_noisy])
-    order = rng.permutation(len(X))
-    return (X[order] - mean) / std, y[order], noisy[order], (X_test - mean) / std, y_test
+    X, y, noisy, _ = BENCHMARKS[benchmark](X, y, random_state=seed)
+    return (X - mean) / std, y, noisy, (X_test - mean) / std, y_test
 
 
 def make_learner(name, data, fine_tuned, shape, seed, full):
@@ -287,7 +268,7 @@ def run_cell(data, benchmark, name, fine_tuned, seed, full):
                 "data": Path(data).stem, "benchmark": benchmark, "strategy": name,
                 "fine_tuned": fine_tuned, "seed": seed, "round": round_,
                 "n_labels": learner.n_labeled_, "accuracy": learner.score(X_test, y_test),
-                "clean": (~noisy[asked]).mean() if len(asked) else np.nan,
+                "clean": clean_fraction(asked, noisy),
                 "n_selected": getattr(learner.estimator_, "n_selected_", 0),
                 "seconds": perf_counter() - started,
             })  # fmt: skip

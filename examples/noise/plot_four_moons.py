@@ -21,23 +21,17 @@ standardised, one run per strategy. One run shows what happens, not how often: s
 # Two moons, twice. The first moon has random labels and is repeated seven times: 70 % of the pool.
 import matplotlib.pyplot as plt
 import numpy as np
-from sklearn.datasets import make_moons
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skal import ActiveLearner
+from skal.datasets import make_four_moons
 from skal.neural_network import NeuralNetClassifier
 from skal.strategies import LHD, CoreSet, LeastConfidence, RandomSampling
 
-rng = np.random.RandomState(0)
-half, side = make_moons(1200, noise=0.1, random_state=rng)
-X_test = np.vstack([half, half + [4, 0]])
-y_test = np.concatenate([side, side + 2])
-noisy = np.flatnonzero(y_test == 0)
-y = y_test.copy()
-y[noisy] = rng.randint(4, size=len(noisy))
-rows = rng.permutation(np.concatenate([np.arange(len(y)), np.tile(noisy, 6)]))
-X, y, is_noisy = X_test[rows], y[rows], y_test[rows] == 0
+moons = make_four_moons(n_samples=2400, random_state=0)
+X, y, is_noisy = moons.data, moons.target, moons.is_noisy
+X_test, y_test = moons.data_test, moons.target_test
 print(f"{len(X)} rows, {is_noisy.mean():.0%} of them with random labels")
 
 # %%
