@@ -76,6 +76,9 @@ axes[0].set_ylabel("label given")
 colorbar = fig.colorbar(image, ax=axes, shrink=0.8)
 colorbar.set_label("probability of the label")
 
+# %%
+# Accuracy on labels that are right:
+
 fig, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
 positions = np.arange(len(accuracies))
 for shift, label, values in zip(
