@@ -90,7 +90,7 @@ for shift, label, values in zip(
     bars = ax.bar(positions + shift, values, width=0.38, label=label)
     ax.bar_label(bars, fmt="{:.1%}")
 ax.set(xticks=positions, xticklabels=list(accuracies), ylabel="test accuracy", ylim=(0.5, 1.05))
-ax.legend(loc="lower right", framealpha=1)
+legend = ax.legend(loc="lower right", framealpha=1)
 
 # %%
 # Softmax regression cannot learn the mistakes by heart; they have to go into the channel. It finds
