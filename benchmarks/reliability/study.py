@@ -18,7 +18,6 @@ import argparse
 import gzip
 import json
 import os
-from functools import lru_cache
 from itertools import product
 from pathlib import Path
 
@@ -75,6 +74,9 @@ TOO_WIDE = {("bait", "letter"), ("bait", "mnist")}
 # ---------------------------------------------------------------------------------- the task
 
 
+_LOADED = {}
+
+
 def idx(path):
     """Read an array in the IDX format of the MNIST files."""
     raw = gzip.decompress(path.read_bytes())
@@ -92,9 +94,14 @@ def is_there(name, folder):
     return name not in files or (folder / files[name]).exists()
 
 
-@lru_cache(maxsize=2)
 def load(name, folder):
-    """Rows and target of a data set; large ones are cut to their first random rows."""
+    """Rows and target of a data set, kept; large ones are cut to their first random rows."""
+    if name not in _LOADED:
+        _LOADED[name] = _load(name, folder)
+    return _LOADED[name]
+
+
+def _load(name, folder):
     if name == "letter":
         table = pd.read_csv(folder / "letter-recognition.csv")
         X, y = table.iloc[:, 1:].to_numpy(np.float32), table.iloc[:, 0].to_numpy()
