@@ -32,6 +32,7 @@ from skal.neural_network._device import check_device
 from skal.strategies import (
     BADGE,
     BALD,
+    ISAL,
     LHD,
     RALIF,
     BatchBALD,
@@ -66,6 +67,7 @@ STRATEGIES = {
     "mean-std": MeanStd(),
     "dean": DeAn(),
     "ralif": RALIF(),
+    "isal": ISAL(),
 }
 BASELINE = "random"
 DEFAULT_STRATEGIES = {

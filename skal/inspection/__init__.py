@@ -1,7 +1,8 @@
-"""Figures, as scikit-learn's displays: made by ``from_...``, drawn again by ``plot``."""
+"""Figures, as scikit-learn's displays, and what labelled rows do to a model."""
 
 from skal.inspection._error_cdf import ErrorCDFDisplay
+from skal.inspection._influence import influence
 from skal.inspection._learning_curve import LearningCurveDisplay
 from skal.inspection._penalty_matrix import PenaltyMatrixDisplay
 
-__all__ = ["ErrorCDFDisplay", "LearningCurveDisplay", "PenaltyMatrixDisplay"]
+__all__ = ["ErrorCDFDisplay", "LearningCurveDisplay", "PenaltyMatrixDisplay", "influence"]

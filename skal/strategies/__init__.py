@@ -10,6 +10,7 @@ from skal.strategies._coreset import CoreSet
 from skal.strategies._dean import DeAn
 from skal.strategies._expected_gradient import ExpectedGradientLength
 from skal.strategies._gradients import GradientEmbedding
+from skal.strategies._isal import ISAL
 from skal.strategies._lhd import LHD
 from skal.strategies._mean_std import MeanStd
 from skal.strategies._noise_stability import NoiseStability
@@ -21,6 +22,7 @@ from skal.strategies._variation_ratio import VariationRatio
 from skal.utils._tags import QueryStrategyTags
 
 __all__ = [
+    "ISAL",
     "BADGE",
     "BAIT",
     "BALD",
