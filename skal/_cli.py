@@ -39,6 +39,7 @@ from skal.strategies import (
     CoreSet,
     DeAn,
     EntropySampling,
+    GradNorm,
     LeastConfidence,
     MarginSampling,
     MeanStd,
@@ -68,6 +69,7 @@ STRATEGIES = {
     "dean": DeAn(),
     "ralif": RALIF(),
     "isal": ISAL(),
+    "gradnorm": GradNorm(),
 }
 BASELINE = "random"
 DEFAULT_STRATEGIES = {

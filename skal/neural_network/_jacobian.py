@@ -57,17 +57,21 @@ class RowJacobians:
     layer : str or None, default=None
         Only the parameters of this layer. None means all that are trained.
 
+    function : callable or None, default=None
+        Differentiate this function of the outputs instead: it gets a tensor (n, n_outputs) and
+        returns one of shape (n, q), each row made of its own. One backward pass per column of it.
+
     Attributes
     ----------
     shapes : dict of str to tuple
         (L, M) of each parameter, in the order of ``named_parameters()``; see `JacobianPart`.
 
     n_outputs : int
-        Number of outputs per row.
+        Number of outputs per row, or of values that `function` makes of them.
     """
 
-    def __init__(self, view, X, layer=None):
-        self.view, self.X = view, view.prepare(X)
+    def __init__(self, view, X, layer=None, function=None):
+        self.view, self.X, self._function = view, view.prepare(X), None
         self.parameters = {
             name: value
             for name, value in view.module.named_parameters()
@@ -83,7 +87,10 @@ class RowJacobians:
             )
         with view.evaluating():
             _, chunk = next(iter(view.batches(self.X)))
+            # The outputs tell more of the layers than a function whose derivative may vanish.
             self._probe(_first_rows(chunk, _PROBE_ROWS))
+            self._function = function
+            self._measure(_first_rows(chunk, 2))
 
     @property
     def n_rows(self):
@@ -155,7 +162,7 @@ class RowJacobians:
                 hook = partial(_keep, seen.setdefault(name, []))
                 handles.append(self.view._layers[name].register_forward_hook(hook))
             with torch.enable_grad():
-                outputs = _outputs(_call_with(self.view.module, {}, chunk))
+                outputs = self._outputs(_call_with(self.view.module, {}, chunk))
         finally:
             for handle in handles:
                 handle.remove()
@@ -183,7 +190,12 @@ class RowJacobians:
     def _of_one(self, parameters, row):
         """Outputs (C,) of one row with other parameters."""
         one = _mapped(lambda values: values[None], row)
-        return _outputs(_call_with(self.view.module, parameters, one))[0]
+        return self._outputs(_call_with(self.view.module, parameters, one))[0]
+
+    def _outputs(self, outputs):
+        """What is differentiated, (n, C)."""
+        outputs = as_columns(first_output(outputs)).flatten(1)
+        return outputs if self._function is None else self._function(outputs)
 
     # ------------------------------------------------------------------ which layers are simple
 
@@ -200,9 +212,8 @@ class RowJacobians:
             and all(owners[id(p)] == 1 for p in layer.parameters())
         ]
         outputs, calls = self._forward(chunk)
-        self.n_outputs = outputs.shape[1]
         names, values = list(self.parameters), list(self.parameters.values())
-        weights = torch.linspace(1.0, 2.0, self.n_outputs).to(outputs)
+        weights = torch.linspace(1.0, 2.0, outputs.shape[1]).to(outputs)
         with torch.enable_grad():
             total = (outputs * weights).sum()
         summed = torch.autograd.grad(
@@ -217,6 +228,11 @@ class RowJacobians:
         ]
         simple = {name for layer in self._layers for name in _names(layer)}
         self._others = [name for name in names if name not in simple]
+
+    def _measure(self, chunk):
+        """Learn the sizes of the Jacobians, and whether torch can compute them for all rows."""
+        outputs, calls = self._forward(chunk)
+        self.n_outputs = outputs.shape[1]
         self.shapes = {}
         for name, value in self.parameters.items():
             first = value.shape[0] if value.ndim else 1
@@ -224,7 +240,7 @@ class RowJacobians:
         through = sum(x.shape[1] + self.n_outputs * z.shape[1] for x, z in calls.values())
         apart = sum(L * M for L, M in (self.shapes[name] for name in self._others))
         self._n_numbers = 3 * through + 2 * apart
-        self._vectorized = not self._others or self._can_vectorize(_first_rows(chunk, 2))
+        self._vectorized = not self._others or self._can_vectorize(chunk)
 
     def _can_vectorize(self, chunk):
         """Whether torch can differentiate all rows at once."""
@@ -248,10 +264,6 @@ def _names(layer):
     """Names of the weight and the bias of a layer; that of the module itself is empty."""
     prefix = f"{layer}." if layer else ""
     return prefix + "weight", prefix + "bias"
-
-
-def _outputs(outputs):
-    return as_columns(first_output(outputs)).flatten(1)
 
 
 @torch.enable_grad()

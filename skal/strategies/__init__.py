@@ -9,6 +9,7 @@ from skal.strategies._committee import QueryByCommittee
 from skal.strategies._coreset import CoreSet
 from skal.strategies._dean import DeAn
 from skal.strategies._expected_gradient import ExpectedGradientLength
+from skal.strategies._grad_norm import GradNorm
 from skal.strategies._gradients import GradientEmbedding
 from skal.strategies._isal import ISAL
 from skal.strategies._lhd import LHD
@@ -31,6 +32,7 @@ __all__ = [
     "DeAn",
     "EntropySampling",
     "ExpectedGradientLength",
+    "GradNorm",
     "GradientEmbedding",
     "LHD",
     "LeastConfidence",
