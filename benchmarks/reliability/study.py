@@ -55,6 +55,7 @@ DATA = {
 }
 MODELS = ("linear", "mlp", "cnn")
 IMAGES = {"mnist": 28, "digits": 8}
+MIN_RUNS = 5  # cells of fewer repeats are not shown
 SCORING = {"classification": "accuracy", "regression": "neg_mean_absolute_error"}
 ALL_STRATEGIES = {
     **STRATEGIES,
@@ -252,7 +253,7 @@ def complete(frame):
     """The strategies and repeats of a setting that make a full table: paired, nothing missing."""
     done = frame.groupby("strategy")["repeat"].unique().map(set)
     most = max(len(repeats) for repeats in done)
-    full = done[done.map(len) >= max(2, most // 2)]
+    full = done[done.map(len) >= max(MIN_RUNS, most // 2)]
     common = set.intersection(*full)
     return frame[frame["strategy"].isin(full.index) & frame["repeat"].isin(common)]
 
@@ -271,7 +272,7 @@ def compare(settings):
         area = areas(frame, score)
         for strategy in area.columns.drop("random"):
             both = area[["random", strategy]].dropna()
-            if len(both) < 2:
+            if len(both) < MIN_RUNS:
                 continue
             ratio = ratio_to_baseline(both[strategy].abs(), both["random"].abs(),
                                       greater_is_better=score == "accuracy")  # fmt: skip
@@ -298,7 +299,7 @@ def summary(settings, task):
     """Per strategy over all settings of a task: wins, losses, rounds below random, rank."""
     chosen = {s: f for s, f in settings.items() if DATA[s[0]][0] == task}
     table = compare(chosen)
-    frames = [complete(f) for f in chosen.values() if f["repeat"].nunique() > 1]
+    frames = [complete(f) for f in chosen.values() if f["repeat"].nunique() >= MIN_RUNS]
     below = rounds_below_baseline(frames, score=SCORING[task])
     everywhere = set.intersection(*(set(frame["strategy"]) for frame in frames))
     frames = [frame[frame["strategy"].isin(everywhere)] for frame in frames]

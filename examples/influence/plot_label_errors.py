@@ -40,8 +40,8 @@ print(f"{is_wrong.sum()} of {len(y_train)} training labels are wrong")
 # %%
 # A net, and what each label does to it
 # -------------------------------------
-# ``change`` is by how much the mean loss on the clean rows would rise without the row. Below zero it
-# would fall: the row harms. Next to it stands the loss of each row itself.
+# ``change`` is by how much the mean loss on the clean rows would rise without the row. Below zero
+# it would fall: the row harms. Next to it stands the loss of each row itself.
 model = make_pipeline(StandardScaler(), NeuralNetClassifier(max_epochs=20, random_state=0))
 model.fit(X_train, y_given)
 change = influence(model, X_train, y_given, X_clean, y_clean)
