@@ -17,6 +17,7 @@ from skal.neural_network import (
     PseudoLabelFineTuner,
     TabularAugment,
 )
+from skal.oracles import CallableOracle, NoisyOracle, PerfectOracle, ask
 from skal.selection import (
     KDPP,
     LCMD,
@@ -111,6 +112,9 @@ STRATEGIES = [
 
 # Not estimators in scikit-learn's sense: what they return is random.
 AUGMENTATIONS = [TabularAugment(), ImageAugment()]
+
+
+ORACLES = [PerfectOracle(), NoisyOracle(0.2), CallableOracle(ask)]
 
 
 def _table_net():

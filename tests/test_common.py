@@ -2,8 +2,10 @@
 
 import importlib
 import inspect
+import pickle
 import pkgutil
 
+import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.estimator_checks import (
@@ -23,7 +25,14 @@ from sklearn.utils.estimator_checks import (
 import skal
 from skal.strategies import QueryStrategy
 from skal.utils.estimator_checks import check_batch_selector, query_strategy_checks
-from tests._instances import AUGMENTATIONS, ESTIMATORS, EXPECTED_FAILURES, SELECTORS, STRATEGIES
+from tests._instances import (
+    AUGMENTATIONS,
+    ESTIMATORS,
+    EXPECTED_FAILURES,
+    ORACLES,
+    SELECTORS,
+    STRATEGIES,
+)
 
 ABSTRACT = {"QueryStrategy", "BatchSelector"}
 
@@ -44,10 +53,23 @@ def _public_classes():
 
 
 def test_every_public_estimator_is_in_the_list():
-    covered = {type(instance).__name__ for instance in [*ESTIMATORS, *SELECTORS, *AUGMENTATIONS]}
+    instances = [*ESTIMATORS, *SELECTORS, *AUGMENTATIONS, *ORACLES]
+    covered = {type(instance).__name__ for instance in instances}
     public = _public_classes()
     assert len(public) >= 14
     assert set(public) - covered - ABSTRACT == set()
+
+
+@pytest.mark.parametrize("oracle", ORACLES, ids=lambda oracle: type(oracle).__name__)
+def test_oracles_are_cloned_and_keep_their_parameters(oracle):
+    X, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
+    given = oracle.get_params()
+    twin = clone(oracle)
+    assert twin is not oracle
+    assert twin.get_params() == given
+    assert twin.fit(X, y) is twin
+    assert twin.get_params() == given
+    pickle.loads(pickle.dumps(twin))
 
 
 def test_every_public_name_has_a_docstring_of_its_own():

@@ -211,7 +211,7 @@ class ExpectedGradientLength(QueryStrategy):
         """The fitted members and their columns, or say what would work."""
         try:
             known = isinstance(ensemble, (BaseEnsemble, VotingRegressor))
-            members = _members(ensemble, self.estimator_) if known else []
+            members = _members(ensemble, self.estimator_, type(self).__name__) if known else []
         except ValueError:  # stages of boosting
             members = []
         if len(members) and all(has_net(m) or is_linear_regressor(m) for m, _ in members):
