@@ -5,7 +5,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skal.strategies._base import QueryStrategy
-from skal.strategies._influence import LastLayerInfluence, encode_labels, weight_decay_of
+from skal.strategies._influence import LastLayerInfluence, penalty, residuals_of
 from skal.strategies._last_layer import last_layer, with_constant
 from skal.utils._rows import Rows, full_precision
 from skal.utils._tags import QueryStrategyTags
@@ -122,9 +122,7 @@ def influence(
     with full_precision():
         H, R, P = _gradients(reader, X_labeled, y_labeled)
         H_test, R_test, _ = _gradients(reader, X_test, y_test)
-        decay = (weight_decay,) * 2
-        if weight_decay is None:
-            decay = weight_decay_of(estimator, len(H), P.shape[1])
+        decay = penalty(weight_decay, estimator, len(H), P.shape[1])
         last = LastLayerInfluence(H, P, decay, float(damping), "influence")
         S = last.solve(R_test.T @ H_test / len(H_test))
         change = (R * (H @ S.T)).sum(1) / len(H)
@@ -146,8 +144,6 @@ _Reader.__name__ = "influence"  # for errors
 def _gradients(reader, X, y):
     """Inputs of the last layer (n, d + 1), residuals p - e_y (n, K) and p (n, K), float64."""
     H, log_P = last_layer(reader, X)
-    codes = encode_labels(y, reader.estimator_.classes_, "influence")
     P = log_P.exp()
-    R = P.clone()
-    R[range(len(R)), codes] -= 1.0
+    R = residuals_of(y, P, reader.estimator_.classes_, "influence")
     return with_constant(H, log_P.dtype), R, P

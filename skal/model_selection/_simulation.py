@@ -18,9 +18,6 @@ from skal.utils.validation import is_labeled, labeled_target, missing_target, ta
 _INITIAL, _LEARNER, _ORACLE = 0, 1, 2
 
 
-_NOT_SEEDED = object()
-
-
 class Round(NamedTuple):
     """What one round bought, and how long it took (seconds)."""
 
@@ -89,11 +86,7 @@ def _answers(oracle, X, y, seed):
     """Return a function of row numbers that gives their labels, or missing ones."""
     if oracle is None:
         return lambda rows: labels_of(y, rows)
-    oracle = clone(oracle)
-    own = oracle.get_params().get("random_state", _NOT_SEEDED)
-    if own is not _NOT_SEEDED:
-        entropy = () if own is None else (draw_seed(own),)
-        oracle.set_params(random_state=child_seed(seed, _ORACLE, *entropy))
+    oracle = _seeded(oracle, seed, _ORACLE)
     oracle.fit(X, y)
 
     def answers_of(rows):
@@ -163,10 +156,18 @@ def seeded_learner(learner, seed):
     Only the learner's own `random_state` is set: the seeds of estimator and strategy follow from
     it round by round, so that two strategies get the same network initialisation.
     """
-    learner = clone(learner)
-    own = learner.random_state
+    return _seeded(learner, seed, _LEARNER)
+
+
+def _seeded(estimator, seed, place):
+    """Return a clone whose `random_state`, if it has one, mixes its own with `seed` and `place`."""
+    estimator = clone(estimator)
+    parameters = estimator.get_params(deep=False)
+    if "random_state" not in parameters:
+        return estimator
+    own = parameters["random_state"]
     entropy = () if own is None else (draw_seed(own),)
-    return learner.set_params(random_state=child_seed(seed, _LEARNER, *entropy))
+    return estimator.set_params(random_state=child_seed(seed, place, *entropy))
 
 
 def labels_of(y, rows):

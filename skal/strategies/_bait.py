@@ -5,18 +5,15 @@ from numbers import Real
 import numpy as np
 import torch
 from sklearn.utils import get_tags
-from sklearn.utils.validation import check_is_fitted
 
 from skal.selection._fisher import fisher_factors, fisher_greedy
 from skal.strategies._base import QueryStrategy
 from skal.strategies._last_layer import last_layer, with_constant
 from skal.strategies._linear_regression import regression_features
 from skal.utils._compat import Interval
-from skal.utils._random import child_seed
 from skal.utils._rows import Rows
-from skal.utils._tables import n_rows, take_rows
+from skal.utils._tables import take_rows
 from skal.utils._tags import QueryStrategyTags
-from skal.utils.validation import check_n_instances, validate_rows
 
 _MAX_PARAMETERS = 5000
 _MAX_BYTES = 4 * 2**30
@@ -153,46 +150,15 @@ class BAIT(QueryStrategy):
         self.device = device
         self.random_state = random_state
 
-    def query(self, X, n_instances=1, *, return_scores=False):
-        """Choose the rows of a pool to label next.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_pool, n_features)
-            The pool.
-
-        n_instances : int, default=1
-            How many rows to choose, at most `n_pool`.
-
-        return_scores : bool, default=False
-            Whether to return the gain of each row, too.
-
-        Returns
-        -------
-        rows : ndarray of shape (n_instances,), dtype int64
-            Distinct positions in `X`, in order of choice.
-
-        scores : ndarray of shape (n_pool,), dtype float64
-            By how much each row alone lowers the trace. Only with ``return_scores=True``.
-
-        Raises
-        ------
-        ValueError
-            If `n_instances` is not between 1 and `n_pool`, the model answers NaN or infinity, or
-            the matrices of all rows need more than 4 GiB.
-        """
-        check_is_fitted(self)
-        X = validate_rows(self, X, reset=False)
-        n_instances = check_n_instances(n_instances, n_rows(X), "X_pool")
-        rows, gains = fisher_greedy(
+    def _choose(self, X, n_instances, seed, return_scores):
+        return fisher_greedy(
             self._fisher(X),
             self._fisher_labeled,
             n_instances,
-            np.random.RandomState(child_seed(self._seed, 1)),
+            np.random.RandomState(seed),
             regularization=float(self.regularization),
             oversample=float(self.oversample),
         )
-        return (rows, gains) if return_scores else rows
 
     def _fit_representation(self, X, y):
         self._fisher_labeled = self._fisher(X)

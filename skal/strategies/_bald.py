@@ -1,13 +1,8 @@
 """BALD: rows whose label would tell most about the model."""
 
-from numbers import Integral
-
 import torch
 
-from skal.strategies._base import QueryStrategy
-from skal.strategies._posterior import posterior_scores
-from skal.utils._compat import Interval
-from skal.utils._tags import QueryStrategyTags
+from skal.strategies._posterior import PosteriorStrategy
 
 
 def mutual_information(P):
@@ -16,7 +11,7 @@ def mutual_information(P):
     return (entropy - torch.special.entr(P).sum(-1).mean(0)).clamp_min_(0.0)
 
 
-class BALD(QueryStrategy):
+class BALD(PosteriorStrategy):
     r"""Query the rows whose label would tell most about the model.
 
     The model is one of T that the labels leave possible: passes of a net with different units
@@ -103,20 +98,5 @@ class BALD(QueryStrategy):
     (5,)
     """
 
-    _parameter_constraints = {
-        **QueryStrategy._parameter_constraints,
-        "n_passes": [Interval(Integral, 1, None, closed="left")],
-    }
-
-    def __init__(
-        self, estimator=None, *, n_passes=50, selector=None, device=None, random_state=None
-    ):
-        super().__init__(estimator, selector=selector, device=device, random_state=random_state)
-        self.n_passes = n_passes
-
-    def _represent(self, X):
-        return posterior_scores(self, X, lambda log_P: mutual_information(log_P.exp()))
-
-    _query_tags = QueryStrategyTags(
-        needs=("probabilities", "stochastic_passes"), tasks=("classifier",)
-    )
+    def _score(self, log_P):
+        return mutual_information(log_P.exp())

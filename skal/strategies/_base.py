@@ -37,7 +37,7 @@ class QueryStrategy(
     fitted estimator; alone, it is a transformer around an estimator of its own.
 
     A subclass writes one method, `_represent`, and says in two class attributes what it needs and
-    who selects by default.
+    who selects by default. A subclass that does not go through a selector writes `_choose`, too.
 
     Parameters
     ----------
@@ -177,26 +177,38 @@ class QueryStrategy(
 
         scores : ndarray of shape (n_pool,), dtype float64
             What the selector saw in each row, larger first: the score, or for selectors of diverse
-            rows the distance to the nearest centre. Only with ``return_scores=True``.
+            rows the distance to the nearest centre. Strategies that choose without a selector say
+            in their notes what they return. Only with ``return_scores=True``.
 
         Raises
         ------
         ValueError
-            If `n_instances` is not between 1 and `n_pool`, or the model answers NaN or infinity.
+            If `n_instances` is not between 1 and `n_pool`, the model answers NaN or infinity, or
+            what a strategy must keep would not fit into memory.
         """
         check_is_fitted(self)
         X = validate_rows(self, X, reset=False)
         n_instances = check_n_instances(n_instances, n_rows(X), "X_pool")
+        rows, scores = self._choose(X, n_instances, child_seed(self._seed, 1), return_scores)
+        return (rows, scores) if return_scores else rows
+
+    def _choose(self, X, n_instances, seed, return_scores):
+        """Positions (n_instances,) of the rows to label next, and scores (n_pool,) or None.
+
+        `X` and `n_instances` have been checked. Overridden where a batch is more than what a
+        selector picks from `_represent(X)`.
+        """
         rows, scores = self._representation(X)
         selector = self._batch_selector(X)
-        set_random_states(selector, child_seed(self._seed, 1))
-        return selector.select(
+        set_random_states(selector, seed)
+        chosen = selector.select(
             rows,
             n_instances,
             Z_labeled=self._rows_labeled,
             scores=scores,
             return_scores=return_scores,
         )
+        return chosen if return_scores else (chosen, None)
 
     def _batch_selector(self, X):
         """Return a selector of its own for a query over the pool `X`."""

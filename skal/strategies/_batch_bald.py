@@ -4,20 +4,16 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 
 from skal.selection._joint_entropy import joint_entropy_greedy
 from skal.strategies._bald import mutual_information
 from skal.strategies._base import QueryStrategy
-from skal.strategies._posterior import passes_seed, posterior_log_probabilities, posterior_scores
+from skal.strategies._posterior import PosteriorStrategy
 from skal.utils._compat import Interval
-from skal.utils._random import child_seed
 from skal.utils._tables import n_rows
-from skal.utils._tags import QueryStrategyTags
-from skal.utils.validation import check_n_instances, validate_rows
 
 
-class BatchBALD(QueryStrategy):
+class BatchBALD(PosteriorStrategy):
     r"""Query the batch whose labels together would tell most about the model.
 
     The model is one of T that the labels leave possible: passes of a net with different units
@@ -133,44 +129,13 @@ class BatchBALD(QueryStrategy):
         self.device = device
         self.random_state = random_state
 
-    def query(self, X, n_instances=1, *, return_scores=False):
-        """Choose the rows of a pool to label next.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_pool, n_features)
-            The pool.
-
-        n_instances : int, default=1
-            How many rows to choose, at most `n_pool`.
-
-        return_scores : bool, default=False
-            Whether to return the BALD score of each row, too.
-
-        Returns
-        -------
-        rows : ndarray of shape (n_instances,), dtype int64
-            Distinct positions in `X`, in order of choice.
-
-        scores : ndarray of shape (n_pool,), dtype float64
-            BALD scores in nats. Only with ``return_scores=True``.
-
-        Raises
-        ------
-        ValueError
-            If `n_instances` is not between 1 and `n_pool`, the model answers NaN or infinity, or
-            the answers of the candidates need more than 4 GiB.
-        """
-        check_is_fitted(self)
-        X = validate_rows(self, X, reset=False)
-        n_instances = check_n_instances(n_instances, n_rows(X), "X_pool")
-        rng = np.random.RandomState(child_seed(self._seed, 1))
+    def _choose(self, X, n_instances, seed, return_scores):
+        rng = np.random.RandomState(seed)
         candidates, P, scores = self._candidates(X, n_instances, rng)
         picks, _ = joint_entropy_greedy(
             P, n_instances, rng, max_configurations=self.max_configurations
         )
-        rows = candidates[picks]
-        return (rows, scores) if return_scores else rows
+        return candidates[picks], scores
 
     def _candidates(self, X, n_instances, rng):
         """Positions of the candidates, their probabilities (n, C, T), and all BALD scores."""
@@ -178,25 +143,20 @@ class BatchBALD(QueryStrategy):
         limit = n if self.n_candidates is None else min(n, max(self.n_candidates, n_instances))
         rank = rng.permutation(n)
         rows, parts, scores = np.empty(0, dtype=np.int64), [], np.empty(0)
-        stream = posterior_log_probabilities(self, X, self.n_passes, passes_seed(self))
-        for chunk, log_P in stream:
+        for log_P in self._passes(X):
             P = log_P.exp()
             scores = np.append(scores, mutual_information(P).cpu().numpy())
             P = P.permute(1, 2, 0).contiguous()
             _check_size(limit, P)
-            rows = np.append(rows, np.arange(chunk.start, chunk.stop))
+            rows = np.append(rows, np.arange(len(scores) - len(P), len(scores)))
             parts.append(P)
-            if len(rows) > 2 * limit or (len(rows) > limit and chunk.stop == n):
+            if len(rows) > 2 * limit or (len(rows) > limit and len(scores) == n):
                 kept = np.sort(np.lexsort((rank[rows], -scores[rows]))[:limit])
                 rows, parts = rows[kept], [torch.cat(parts)[torch.as_tensor(kept).to(P.device)]]
         return rows, torch.cat(parts), scores
 
-    def _represent(self, X):
-        return posterior_scores(self, X, lambda log_P: mutual_information(log_P.exp()))
-
-    _query_tags = QueryStrategyTags(
-        needs=("probabilities", "stochastic_passes"), tasks=("classifier",)
-    )
+    def _score(self, log_P):
+        return mutual_information(log_P.exp())
 
 
 _MAX_BYTES = 4 * 2**30

@@ -16,12 +16,12 @@ import torch
 from sklearn.base import clone
 
 from skal.selection import AnnealedClusters
-from skal.strategies._base import QueryStrategy
-from skal.strategies._posterior import passes_seed, posterior_log_probabilities
+from skal.strategies._bald import mutual_information
+from skal.strategies._posterior import PosteriorStrategy
+from skal.strategies._variation_ratio import share_of_minority
 from skal.utils._compat import Interval, StrOptions
 from skal.utils._rows import Rows
 from skal.utils._tables import n_rows
-from skal.utils._tags import QueryStrategyTags
 from skal.utils.validation import validate_rows
 
 _OVERFLOWS = 500.0  # exp and powers of 4 of more than this are beyond float64, or nearly so
@@ -33,7 +33,7 @@ _SCHEDULES = {
 }
 
 
-class DeAn(QueryStrategy):
+class DeAn(PosteriorStrategy):
     r"""Query batches by deterministic annealing, with a temperature set by the model's uncertainty.
 
     For noisy answers and models too weak to be trusted. The net is evaluated T times with dropout
@@ -169,7 +169,7 @@ class DeAn(QueryStrategy):
     """
 
     _parameter_constraints = {
-        **QueryStrategy._parameter_constraints,
+        **PosteriorStrategy._parameter_constraints,
         "n_passes": [Interval(Integral, 2, None, closed="left")],
         "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
         "linkage": [StrOptions({"single", "average", "complete"})],
@@ -178,9 +178,6 @@ class DeAn(QueryStrategy):
         "max_candidates": [Interval(Integral, 1, None, closed="left"), None],
         "validation": [StrOptions({"labeled", "pool"}), "array-like", "sparse matrix"],
     }
-    _query_tags = QueryStrategyTags(
-        needs=("probabilities", "stochastic_passes"), tasks=("classifier",)
-    )
 
     def __init__(
         self,
@@ -197,8 +194,10 @@ class DeAn(QueryStrategy):
         device=None,
         random_state=None,
     ):
-        super().__init__(estimator, selector=selector, device=device, random_state=random_state)
-        self.n_passes = n_passes
+        super().__init__(
+            estimator, n_passes=n_passes, selector=selector, device=device,
+            random_state=random_state,
+        )  # fmt: skip
         self.n_clusters = n_clusters
         self.linkage = linkage
         self.beta = beta
@@ -215,22 +214,13 @@ class DeAn(QueryStrategy):
         return Rows(mean), importance.cpu().numpy()
 
     def _mean_and_importance(self, X):
-        """Tensors (n, n_classes) and (n,), float64."""
+        """Tensors (n, n_classes) and (n,), float64; importance in bits."""
         means, importances = [], []
         for log_P in self._passes(X):
             P = log_P.exp()
             means.append(P.mean(0))
-            # Bits; rounding may leave a little less than 0. 0 log 0 is 0.
-            of_passes = -(P * log_P.clamp_min(_smallest(log_P))).sum(2).mean(0)
-            gain = torch.special.entr(means[-1]).sum(1) - of_passes
-            importances.append(gain.clamp_min(0.0) / math.log(2))
+            importances.append(mutual_information(P) / math.log(2))
         return torch.cat(means), torch.cat(importances)
-
-    def _passes(self, X):
-        """Stream log-probabilities (n_passes, n_rows, n_classes)."""
-        seed = passes_seed(self)
-        for _, log_P in posterior_log_probabilities(self, X, self.n_passes, seed):
-            yield log_P
 
     # ------------------------------------------------------------------ temperature
 
@@ -274,11 +264,7 @@ class DeAn(QueryStrategy):
 
     def _uncertainty(self, X):
         """Mean variation ratio of the passes over the rows of `X`."""
-        agreement = [
-            torch.nn.functional.one_hot(log_P.argmax(2), log_P.shape[2]).double().mean(0).amax(1)
-            for log_P in self._passes(X)
-        ]
-        return float(1.0 - torch.cat(agreement).mean())
+        return float(torch.cat([share_of_minority(P) for P in self._passes(X)]).mean())
 
     def _inverse_temperature(self, sigma):
         if callable(self.beta):
@@ -292,7 +278,3 @@ class DeAn(QueryStrategy):
         if sigma <= 0 or (self.beta != "log" and 1 / sigma > _OVERFLOWS):
             return np.inf
         return self.scale * max(0.0, _SCHEDULES[self.beta](sigma))
-
-
-def _smallest(tensor):
-    return torch.finfo(tensor.dtype).min

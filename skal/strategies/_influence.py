@@ -11,13 +11,16 @@ from skal.neural_network._curvature import LISSA_SCALE, LastLayerCurvature, liss
 _WEIGHT_DECAY = 1e-4
 
 
-def weight_decay_of(estimator, n_labeled, n_classes):
+def penalty(weight_decay, estimator, n_labeled, n_classes):
     """Return the weights of the penalty, (of coefficients, of the bias), as the mean loss sees it.
 
-    A net's comes from its optimiser, 1e-4 where that has none. ``LogisticRegression`` minimises
-    C times the sum of the losses plus half the squared coefficients, without the bias; with two
-    classes it has one row of coefficients in place of two of opposite sign.
+    `weight_decay` for both unless it is None. Then a net's comes from its optimiser, 1e-4 where
+    that has none. ``LogisticRegression`` minimises C times the sum of the losses plus half the
+    squared coefficients, without the bias; with two classes it has one row of coefficients in place
+    of two of opposite sign.
     """
+    if weight_decay is not None:
+        return (float(weight_decay),) * 2
     if has_net(estimator):
         groups = getattr(unwrap(estimator).optimizer_, "param_groups", [])
         decay = max([float(group.get("weight_decay", 0.0)) for group in groups], default=0.0)
@@ -103,6 +106,13 @@ def fit_head(H, y, n_classes, decay):
     options = {"maxiter": 5000, "maxfun": 10000, "ftol": 1e-15, "gtol": 1e-10, "maxcor": 30}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
     return torch.as_tensor(found.x).reshape(n_classes, -1)
+
+
+def residuals_of(y, P, classes, owner):
+    """Gradients p - e_y of the loss in the logits, (n, K), for labels among `classes`."""
+    R = P.clone()
+    R[range(len(R)), encode_labels(y, classes, owner)] -= 1.0
+    return R
 
 
 def encode_labels(y, classes, owner):

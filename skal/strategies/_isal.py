@@ -5,7 +5,7 @@ from numbers import Real
 from skal.neural_network._curvature import directional_losses
 from skal.selection import TopK
 from skal.strategies._base import QueryStrategy
-from skal.strategies._influence import LastLayerInfluence, encode_labels, weight_decay_of
+from skal.strategies._influence import LastLayerInfluence, penalty, residuals_of
 from skal.strategies._last_layer import last_layer, with_constant
 from skal.utils._compat import Interval, StrOptions
 from skal.utils._rows import full_precision
@@ -142,9 +142,7 @@ class ISAL(QueryStrategy):
         X_ref, y_ref = self._reference_set(X, y)
         with full_precision():
             H, log_P = last_layer(self, X)
-            decay = (self.weight_decay,) * 2
-            if self.weight_decay is None:
-                decay = weight_decay_of(self.estimator_, len(H), log_P.shape[1])
+            decay = penalty(self.weight_decay, self.estimator_, len(H), log_P.shape[1])
             influence = LastLayerInfluence(
                 with_constant(H, log_P.dtype), log_P.exp(), decay, float(self.damping),
                 type(self).__name__,
@@ -169,6 +167,5 @@ class ISAL(QueryStrategy):
     def _mean_gradient(self, X, y):
         """Mean gradient (K, d + 1) of the loss of labelled rows."""
         H, log_P = last_layer(self, X)
-        R = log_P.exp()
-        R[range(len(R)), encode_labels(y, self.estimator_.classes_, type(self).__name__)] -= 1.0
+        R = residuals_of(y, log_P.exp(), self.estimator_.classes_, type(self).__name__)
         return R.T @ with_constant(H, log_P.dtype) / len(R)

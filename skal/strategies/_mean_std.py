@@ -1,11 +1,6 @@
 """MeanStd: rows whose class probabilities vary most between random models."""
 
-from numbers import Integral
-
-from skal.strategies._base import QueryStrategy
-from skal.strategies._posterior import posterior_scores
-from skal.utils._compat import Interval
-from skal.utils._tags import QueryStrategyTags
+from skal.strategies._posterior import PosteriorStrategy
 
 
 def mean_deviation(P):
@@ -13,7 +8,7 @@ def mean_deviation(P):
     return P.std(0, correction=0).mean(-1)
 
 
-class MeanStd(QueryStrategy):
+class MeanStd(PosteriorStrategy):
     r"""Query the rows whose class probabilities vary most between random models.
 
     T models answer: passes of a net with different units dropped, or members of an ensemble. With
@@ -96,20 +91,5 @@ class MeanStd(QueryStrategy):
     (5,)
     """
 
-    _parameter_constraints = {
-        **QueryStrategy._parameter_constraints,
-        "n_passes": [Interval(Integral, 1, None, closed="left")],
-    }
-
-    def __init__(
-        self, estimator=None, *, n_passes=50, selector=None, device=None, random_state=None
-    ):
-        super().__init__(estimator, selector=selector, device=device, random_state=random_state)
-        self.n_passes = n_passes
-
-    def _represent(self, X):
-        return posterior_scores(self, X, lambda log_P: mean_deviation(log_P.exp()))
-
-    _query_tags = QueryStrategyTags(
-        needs=("probabilities", "stochastic_passes"), tasks=("classifier",)
-    )
+    def _score(self, log_P):
+        return mean_deviation(log_P.exp())

@@ -1,14 +1,18 @@
 """Several answers to each row, as if from nets drawn at random: by dropout, or by a committee."""
 
 from functools import partial
+from numbers import Integral
 
 import torch
 
 from skal.neural_network import NetView, has_net, predictor_inputs, unwrap
 from skal.neural_network._dropout import dropout_log_probabilities
+from skal.strategies._base import QueryStrategy
 from skal.strategies._committee import _members, _probabilities, _stack
+from skal.utils._compat import Interval
 from skal.utils._random import child_seed
 from skal.utils._tables import n_rows, take_rows
+from skal.utils._tags import QueryStrategyTags
 
 _NUMBERS = 2**21  # in the answers that are yielded at once
 _ROWS = 1024  # at least: members of a forest cost a fixed time per call
@@ -66,29 +70,35 @@ def posterior_log_probabilities(strategy, X, n_passes, seed):
         start, size = stop, max(_ROWS, _NUMBERS // (P.shape[0] * P.shape[2]))
 
 
-def posterior_scores(strategy, X, score):
-    """Score the rows, chunk by chunk.
+class PosteriorStrategy(QueryStrategy):
+    """Base of strategies that score each row by what models drawn from a posterior answer.
 
-    Parameters
-    ----------
-    strategy : QueryStrategy
-        Fitted; its `n_passes` and seed are used.
-
-    X : array-like of shape (n_samples, n_features)
-        Rows as the estimator takes them.
-
-    score : callable
-        From log-probabilities (T, n, C) to scores (n,), tensors of float64.
-
-    Returns
-    -------
-    scores : tensor of shape (n_samples,), dtype float64
-        On the device of the passes.
+    A subclass writes `_score`, from log-probabilities (T, n, C) to scores (n,), tensors of float64.
     """
-    stream = posterior_log_probabilities(strategy, X, strategy.n_passes, passes_seed(strategy))
-    return torch.cat([score(log_P) for _, log_P in stream])
 
+    _parameter_constraints = {
+        **QueryStrategy._parameter_constraints,
+        "n_passes": [Interval(Integral, 1, None, closed="left")],
+    }
+    _query_tags = QueryStrategyTags(
+        needs=("probabilities", "stochastic_passes"), tasks=("classifier",)
+    )
 
-def passes_seed(strategy):
-    """The seed of what is dropped, apart from that of ties."""
-    return child_seed(strategy._seed, 2)
+    def __init__(
+        self, estimator=None, *, n_passes=50, selector=None, device=None, random_state=None
+    ):
+        super().__init__(estimator, selector=selector, device=device, random_state=random_state)
+        self.n_passes = n_passes
+
+    def _passes(self, X):
+        """Stream log-probabilities (T, n, C) of the rows of `X`, float64, in chunks of rows."""
+        # Apart from the seed of ties.
+        seed = child_seed(self._seed, 2)
+        for _, log_P in posterior_log_probabilities(self, X, self.n_passes, seed):
+            yield log_P
+
+    def _represent(self, X):
+        return torch.cat([self._score(log_P) for log_P in self._passes(X)])
+
+    def _score(self, log_P):
+        raise NotImplementedError(f"{type(self).__name__} must define _score(log_P).")

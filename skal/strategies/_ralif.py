@@ -5,7 +5,6 @@ from numbers import Real
 import numpy as np
 import torch
 from sklearn.utils import get_tags
-from sklearn.utils.validation import check_is_fitted
 
 from skal.neural_network import has_net
 from skal.neural_network._curvature import directional_losses
@@ -13,19 +12,11 @@ from skal.neural_network._net_curvature import NetCurvature
 from skal.selection._clusters import by_kmeans, by_mean_shift
 from skal.selection._engine import sample_by_distance
 from skal.strategies._base import QueryStrategy
-from skal.strategies._influence import (
-    LastLayerInfluence,
-    encode_labels,
-    fit_head,
-    weight_decay_of,
-)
+from skal.strategies._influence import LastLayerInfluence, encode_labels, fit_head, penalty
 from skal.strategies._last_layer import last_layer, residuals, with_constant
 from skal.utils._compat import Interval, StrOptions
-from skal.utils._random import child_seed
 from skal.utils._rows import Rows, full_precision
-from skal.utils._tables import n_rows
 from skal.utils._tags import QueryStrategyTags
-from skal.utils.validation import check_n_instances, validate_rows
 
 _SAME = 1e-10  # of the squared norm: rows closer than this are equal, see KMeansPlusPlus
 
@@ -218,45 +209,15 @@ class RALIF(QueryStrategy):
         self.device = device
         self.random_state = random_state
 
-    def query(self, X, n_instances=1, *, return_scores=False):
-        """Choose the rows of a pool to label next.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_pool, n_features)
-            The pool.
-
-        n_instances : int, default=1
-            How many rows to choose, at most `n_pool`.
-
-        return_scores : bool, default=False
-            Whether to return the score of each row, too.
-
-        Returns
-        -------
-        rows : ndarray of shape (n_instances,), dtype int64
-            Distinct positions in `X`, in order of choice.
-
-        scores : ndarray of shape (n_pool,), dtype float64
-            The negative score, larger first. Only with ``return_scores=True``.
-
-        Raises
-        ------
-        ValueError
-            If `n_instances` is not between 1 and `n_pool`, or the model answers NaN or infinity.
-        """
-        check_is_fitted(self)
-        X = validate_rows(self, X, reset=False)
-        n_instances = check_n_instances(n_instances, n_rows(X), "X_pool")
-        rng = np.random.RandomState(child_seed(self._seed, 1))
+    def _choose(self, X, n_instances, seed, return_scores):
+        rng = np.random.RandomState(seed)
         H, log_P = last_layer(self, X)
         with full_precision():
             scores = self._scores(X, H, log_P)
             n_candidates = max(n_instances, int(self.candidate_fraction * len(scores)))
             order = np.lexsort((rng.uniform(size=len(scores)), scores))[:n_candidates]
             chosen = order[self._diverse(Rows(H[order.copy()]), n_instances, rng)]
-        chosen = chosen.astype(np.int64)
-        return (chosen, -scores) if return_scores else chosen
+        return chosen.astype(np.int64), -scores
 
     def _scores(self, X, H, log_P):
         """The score of every row, smaller first: ndarray (n,), float64."""
@@ -302,9 +263,7 @@ class RALIF(QueryStrategy):
         H, log_P = last_layer(self, X)
         self._rows_labeled, self._n_features_out = Rows(H), H.shape[1]
         H, n_classes, owner = with_constant(H, torch.float64), log_P.shape[1], type(self).__name__
-        decay = (self.weight_decay,) * 2
-        if self.weight_decay is None:
-            decay = weight_decay_of(self.estimator_, len(H), n_classes)
+        decay = penalty(self.weight_decay, self.estimator_, len(H), n_classes)
         self._head = self._net_curvature = None
         if self.params == "all" and has_net(self.estimator_):
             self._net_curvature = self._curvature_of_net(X, decay[0])

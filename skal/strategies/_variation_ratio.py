@@ -1,22 +1,20 @@
 """VariationRatio: rows on whose class random models do not agree."""
 
-from numbers import Integral
-
 import torch
 
-from skal.strategies._base import QueryStrategy
-from skal.strategies._posterior import posterior_scores
-from skal.utils._compat import Interval
-from skal.utils._tags import QueryStrategyTags
+from skal.strategies._posterior import PosteriorStrategy
 
 
 def share_of_minority(P):
-    """Share of models that do not vote with the majority: (T, n, C) probabilities to (n,)."""
+    """Share of models that do not vote with the majority: (T, n, C) to (n,).
+
+    Of probabilities or their logarithms.
+    """
     votes = torch.nn.functional.one_hot(P.argmax(-1), P.shape[-1]).sum(0)
     return 1.0 - votes.max(-1).values.double() / len(P)
 
 
-class VariationRatio(QueryStrategy):
+class VariationRatio(PosteriorStrategy):
     r"""Query the rows on whose class random models do not agree.
 
     Each of T models votes for its most probable class: passes of a net with different units
@@ -93,20 +91,5 @@ class VariationRatio(QueryStrategy):
     (5,)
     """
 
-    _parameter_constraints = {
-        **QueryStrategy._parameter_constraints,
-        "n_passes": [Interval(Integral, 1, None, closed="left")],
-    }
-
-    def __init__(
-        self, estimator=None, *, n_passes=50, selector=None, device=None, random_state=None
-    ):
-        super().__init__(estimator, selector=selector, device=device, random_state=random_state)
-        self.n_passes = n_passes
-
-    def _represent(self, X):
-        return posterior_scores(self, X, share_of_minority)
-
-    _query_tags = QueryStrategyTags(
-        needs=("probabilities", "stochastic_passes"), tasks=("classifier",)
-    )
+    def _score(self, log_P):
+        return share_of_minority(log_P)
