@@ -34,7 +34,6 @@ once, as one block; what an interruption leaves of a block is thrown away by the
 """
 
 import argparse
-import gzip
 import itertools
 import os
 from pathlib import Path
@@ -43,6 +42,7 @@ from time import perf_counter, process_time
 import numpy as np
 import pandas as pd
 import torch
+from _digits import read_digits
 from torch import nn
 
 from skal import ActiveLearner
@@ -124,11 +124,8 @@ class SmallCNN(nn.Sequential):
 
 def load_digits(folder):
     """Images (10000, 1, 28, 28) in [0, 1] and labels."""
-    with gzip.open(folder / "t10k-images-idx3-ubyte.gz") as file:
-        images = np.frombuffer(file.read()[16:], np.uint8).reshape(-1, 1, 28, 28)
-    with gzip.open(folder / "t10k-labels-idx1-ubyte.gz") as file:
-        labels = np.frombuffer(file.read()[8:], np.uint8).astype(np.int64)
-    return (images / 255).astype(np.float32), labels
+    images, labels = read_digits(folder)
+    return (images[:, None] / 255).astype(np.float32), labels
 
 
 def split(y, repeat, noise):

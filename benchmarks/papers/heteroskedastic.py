@@ -39,7 +39,6 @@ command goes on where it stopped.
 """
 
 import argparse
-import gzip
 import itertools
 import warnings
 from pathlib import Path
@@ -48,6 +47,7 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 import torch
+from _digits import read_digits
 from skorch.callbacks import Callback
 from torch import nn
 
@@ -196,13 +196,8 @@ def load(data):
         X, y = load_digits(return_X_y=True)
         return (X.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.float32), y, None, None
     if data == "mnist":
-        parts = []
-        for name, start in (("t10k-images-idx3-ubyte.gz", 16), ("t10k-labels-idx1-ubyte.gz", 8)):
-            if not (SHARED / name).exists():
-                raise SystemExit(f"--data mnist needs {name} in {SHARED}.")
-            parts.append(np.frombuffer(gzip.open(SHARED / name).read(), np.uint8, offset=start))
-        X, y = parts
-        return X.reshape(-1, 1, 28, 28).astype(np.float32), y.astype(np.int64), None, None
+        X, y = read_digits(SHARED)
+        return X[:, None].astype(np.float32), y, None, None
     with np.load(data) as file:
         parts = [file[name] for name in ("X_train", "y_train", "X_test", "y_test")]
     return parts[0].astype(np.float32), parts[1], parts[2].astype(np.float32), parts[3]

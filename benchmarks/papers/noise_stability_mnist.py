@@ -20,13 +20,13 @@ same command goes on. ``--report`` alone makes the table and the figure of what 
 """
 
 import argparse
-import gzip
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from _digits import read_digits
 from skorch.callbacks import LRScheduler
 from torch import nn
 
@@ -93,10 +93,8 @@ class DigitLoss(nn.CrossEntropyLoss):
 
 def load(folder):
     """Standardised images (n, 1, 28, 28) as float32, and digits."""
-    raw = gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
-    digits = gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes())[8:]
-    images = np.frombuffer(raw, np.uint8).reshape(-1, 1, 28, 28) / np.float32(255)
-    return (images - np.float32(0.1307)) / np.float32(0.3081), np.frombuffer(digits, np.uint8) + 0
+    images, digits = read_digits(folder)
+    return (images[:, None] / np.float32(255) - np.float32(0.1307)) / np.float32(0.3081), digits
 
 
 def split(y, seed):

@@ -37,22 +37,20 @@ def skal(data, solver="exact"):
     import torch
 
     from skal.neural_network._curvature import directional_losses
-    from skal.strategies._influence import LastLayerInfluence
-    from skal.strategies._last_layer import residuals, with_constant
+    from skal.strategies._influence import LastLayerInfluence, derivatives_for_pool
+    from skal.strategies._last_layer import apply_layer, with_constant
 
-    H, head, H_labeled, _ = data
+    H, head, H_labeled, _ = (torch.from_numpy(part) for part in data)
 
     def call():
-        augmented = with_constant(torch.from_numpy(H), torch.float64)
-        labeled = with_constant(torch.from_numpy(H_labeled), torch.float64)
-        weights = torch.from_numpy(head)
-        log_P = torch.log_softmax(augmented @ weights.T, 1)
-        P_labeled = torch.softmax(labeled @ weights.T, 1)
+        log_P = torch.log_softmax(apply_layer(H, head), 1)
+        P_labeled = torch.softmax(apply_layer(H_labeled, head), 1)
         influence = LastLayerInfluence(
-            labeled, P_labeled, (WEIGHT_DECAY, WEIGHT_DECAY), DAMPING, "the benchmark"
-        )
-        S = influence.solve(residuals(log_P).T @ augmented / len(H), solver)
-        return (directional_losses(log_P.exp(), augmented @ S.T) / -len(H_labeled)).numpy()
+            with_constant(H_labeled, torch.float64), P_labeled,
+            (WEIGHT_DECAY, WEIGHT_DECAY), DAMPING, "the benchmark",
+        )  # fmt: skip
+        U = derivatives_for_pool(H, log_P, influence, solver)
+        return (directional_losses(log_P.exp(), U) / -len(H_labeled)).numpy()
 
     return call
 

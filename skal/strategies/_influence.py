@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
 from skal.neural_network import has_net, unwrap
 from skal.neural_network._curvature import LISSA_SCALE, LastLayerCurvature, lissa
+from skal.strategies._last_layer import apply_layer, layer_gradient, residuals
 
 _WEIGHT_DECAY = 1e-4
 
@@ -71,6 +72,32 @@ class LastLayerInfluence:
             self.curvature.H, self.curvature.P, torch.zeros_like(self.curvature.ridge)
         )
         return lissa(bare.product, v, scale=LISSA_SCALE) / LISSA_SCALE
+
+
+def derivatives_for_pool(H, log_P, influence, solver):
+    """Derivatives of the logits of a pool along s, the direction that its own loss asks for.
+
+    Parameters
+    ----------
+    H : tensor of shape (n, d)
+        Features of the pool.
+
+    log_P : tensor of shape (n, K), dtype float64
+        Its log-probabilities; the loss is that of the most likely classes.
+
+    influence : LastLayerInfluence
+        Of the labelled rows.
+
+    solver : {"exact", "lissa"}
+        How s = A^-1 v is found, v the mean gradient.
+
+    Returns
+    -------
+    U : tensor of shape (n, K), dtype float64
+        Logits of the weights s.
+    """
+    v = layer_gradient(residuals(log_P), H) / len(H)
+    return apply_layer(H, influence.solve(v, solver))
 
 
 def fit_head(H, y, n_classes, decay):

@@ -6,7 +6,7 @@ from skal.neural_network._curvature import directional_losses
 from skal.selection import TopK
 from skal.strategies._base import QueryStrategy
 from skal.strategies._influence import LastLayerInfluence, penalty, residuals_of
-from skal.strategies._last_layer import last_layer, with_constant
+from skal.strategies._last_layer import apply_layer, last_layer, layer_gradient, with_constant
 from skal.utils._compat import Interval, StrOptions
 from skal.utils._rows import full_precision
 from skal.utils._tags import QueryStrategyTags
@@ -134,7 +134,7 @@ class ISAL(QueryStrategy):
     def _represent(self, X):
         H, log_P = last_layer(self, X)
         with full_precision():
-            U = with_constant(H, log_P.dtype) @ self._direction.to(log_P.device).T
+            U = apply_layer(H, self._direction.to(log_P.device))
             scores = directional_losses(log_P.exp(), U)
         return scores.gather(1, log_P.argmax(1, keepdim=True)).ravel()
 
@@ -168,4 +168,4 @@ class ISAL(QueryStrategy):
         """Mean gradient (K, d + 1) of the loss of labelled rows."""
         H, log_P = last_layer(self, X)
         R = residuals_of(y, log_P.exp(), self.estimator_.classes_, type(self).__name__)
-        return R.T @ with_constant(H, log_P.dtype) / len(R)
+        return layer_gradient(R, H) / len(R)

@@ -10,6 +10,8 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
 from skal.neural_network import describe, has_net, unwrap
 
+_CHUNK = 2048  # rows cast at a time: they stay in the cache, and no second copy of all is made
+
 
 def last_layer(strategy, X):
     """Return the features and log-probabilities of rows.
@@ -79,3 +81,48 @@ def with_constant(H, dtype=None):
     augmented = H.new_ones((len(H), H.shape[1] + 1), dtype=dtype or H.dtype)
     augmented[:, :-1] = H
     return augmented
+
+
+def apply_layer(H, W):
+    """Return what a layer with the weights `W` makes of features.
+
+    Parameters
+    ----------
+    H : tensor of shape (n, d)
+        Features, of any float dtype.
+
+    W : tensor of shape (K, d + 1)
+        Weights, the bias last.
+
+    Returns
+    -------
+    Z : tensor of shape (n, K), dtype of `W`
+        Computed in that dtype, in chunks of rows.
+    """
+    Z = W.new_empty((len(H), len(W)))
+    for a in range(0, len(H), _CHUNK):
+        torch.addmm(W[:, -1], H[a : a + _CHUNK].to(W.dtype), W[:, :-1].T, out=Z[a : a + _CHUNK])
+    return Z
+
+
+def layer_gradient(R, H):
+    """Return the sum over rows of the gradient in the weights of a layer with a bias.
+
+    Parameters
+    ----------
+    R : tensor of shape (n, K)
+        Gradients in the logits.
+
+    H : tensor of shape (n, d)
+        Features, of any float dtype.
+
+    Returns
+    -------
+    G : tensor of shape (K, d + 1), dtype of `R`
+        The bias last; computed in that dtype, in chunks of rows.
+    """
+    G = R.new_zeros((R.shape[1], H.shape[1] + 1))
+    for a in range(0, len(H), _CHUNK):
+        G[:, :-1] += R[a : a + _CHUNK].T @ H[a : a + _CHUNK].to(R.dtype)
+    G[:, -1] = R.sum(0)
+    return G

@@ -12,8 +12,14 @@ from skal.neural_network._net_curvature import NetCurvature
 from skal.selection._clusters import by_kmeans, by_mean_shift
 from skal.selection._engine import sample_by_distance
 from skal.strategies._base import QueryStrategy
-from skal.strategies._influence import LastLayerInfluence, encode_labels, fit_head, penalty
-from skal.strategies._last_layer import last_layer, residuals, with_constant
+from skal.strategies._influence import (
+    LastLayerInfluence,
+    derivatives_for_pool,
+    encode_labels,
+    fit_head,
+    penalty,
+)
+from skal.strategies._last_layer import apply_layer, last_layer, with_constant
 from skal.utils._compat import Interval, StrOptions
 from skal.utils._rows import Rows, full_precision
 from skal.utils._tags import QueryStrategyTags
@@ -235,11 +241,9 @@ class RALIF(QueryStrategy):
 
     def _by_last_layer(self, H, log_P):
         """Log-probabilities of the (refitted) head, and derivatives of its logits along s."""
-        H = with_constant(H, torch.float64)
         if self._head is not None:
-            log_P = torch.log_softmax(H @ self._head.to(H).T, 1)
-        v = residuals(log_P).T @ H / len(H)
-        return log_P, H @ self._influence.solve(v, self.solver).T
+            log_P = torch.log_softmax(apply_layer(H, self._head.to(log_P)), 1)
+        return log_P, derivatives_for_pool(H, log_P, self._influence, self.solver)
 
     def _threshold(self, P):
         if not isinstance(self.tau, str):
