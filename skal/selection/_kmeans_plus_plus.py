@@ -38,15 +38,17 @@ class KMeansPlusPlus(BatchSelector):
 
     Notes
     -----
-    The draws follow the law above exactly, though the pool is passed over once for up to 128
+    The draws follow the law above exactly, though the pool is passed over once for up to 256
     picks. Rows are proposed with probability proportional to older squared distances (float32
     products plus their rounding error), which are never smaller, and kept with probability
     D^2 now / D^2 then, computed in float64 from differences.
 
-    Cost: 2 n_pool D n_instances operations in matrix products, 13 passes over the pool per
+    Cost: 2 n_pool D n_instances operations in matrix products, 8 passes over the pool per
     thousand picks on the benchmarks, 6 numbers per row and blocks of a few MiB. Factored rows
-    cost (K + d) in place of D = K d, in time and in memory. Where no row has a positive distance
-    left, the rest of the batch is drawn uniformly.
+    cost (K + d) in place of D = K d, in time and in memory; after 128 picks they are compared only
+    with picks whose largest factor is in the same column, which leaves the law as it is, as long
+    as three in ten proposals are kept. Where no row has a positive distance left, the rest of the
+    batch is drawn uniformly.
 
     With ``return_scores=True``, `select` returns the squared distance of each row to its nearest
     labelled row in squared units of `Z`, or its squared norm where there is none.

@@ -70,7 +70,7 @@ def residuals(log_P):
         Rows sum to 0.
     """
     A = log_P.exp()
-    predicted = A.argmax(1, keepdim=True)
+    predicted = A.max(1, keepdim=True).indices  # faster than argmax
     # Minus the sum of the others: p_y - 1 cancels in rows the model is sure of.
     A.scatter_(1, predicted, 0.0)
     return A.scatter_(1, predicted, -A.sum(1, keepdim=True))

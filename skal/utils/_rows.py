@@ -234,6 +234,20 @@ class Rows:
         self.sq_norms()
         return self._max_sq_norms
 
+    def leading_factors(self):
+        """Column of the largest factor, by magnitude, of each row: ndarray (n,) of ints.
+
+        None for dense rows, for one factor, and on accelerators, where many small products take
+        longer than a large one.
+        """
+        if not self.is_factored or self.widths[1] == 1 or self.device.type != "cpu":
+            return None
+        leading = np.empty(len(self), dtype=np.int32)
+        for a, b in self._pieces():
+            factors = _to_tensor(self._factors, slice(a, b), torch.float64, self.device)
+            leading[a:b] = factors.abs().max(1).indices.numpy()
+        return leading
+
     def dense(self, max_bytes=4 * 2**30):
         """Build the matrix: float32 tensor of shape `shape` on `device`.
 
@@ -315,7 +329,11 @@ class Rows:
             features, factors = self._take(slice(a, b), torch.float64, device)
             if factors is None:
                 sums += features.sum(0)
-            squares = [(part * part).sum(1) for part in (features, factors) if part is not None]
+            # In place where the piece is a copy: a new one costs more than the arithmetic.
+            squares = [
+                (part * part if _is_float64(own) else part.square_()).sum(1)
+                for part, own in zip((features, factors), self.parts(), strict=False)
+            ]
             for k, square in enumerate(squares):
                 largest[k] = max(largest[k], float(square.max()))
             sq_norms[a:b] = squares[0].mul_(squares[1] if len(squares) == 2 else 1.0).cpu().numpy()
@@ -404,11 +422,16 @@ def _matrix(values, name):
     return values
 
 
+def _is_float64(matrix):
+    return str(matrix.dtype).removeprefix("torch.") == "float64"
+
+
 def _to_tensor(matrix, index, dtype, device):
     """The rows `index` (slice or ints) of an array or tensor as a tensor; no copy if possible."""
     if isinstance(matrix, torch.Tensor):
         if not isinstance(index, slice):
             index = torch.as_tensor(index, device=matrix.device)
+            matrix, index = matrix.index_select(0, index), slice(None)  # faster than indexing
         # Moved before it is widened: some devices have no float64.
         return matrix[index].to(device=device).to(dtype=dtype)
     part = np.asarray(matrix[index])

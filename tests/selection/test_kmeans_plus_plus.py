@@ -68,6 +68,81 @@ def test_ordered_triples_follow_the_law(kind, n_draws, rng):
     )
 
 
+@pytest.mark.parametrize("n_draws", [1, 4])
+def test_law_where_other_groups_are_left_out(n_draws, rng, monkeypatch):
+    """Two of the rows' factors lead, and products across groups are as large as within."""
+    monkeypatch.setattr(engine, "_MET_BY_ALL", 2)
+    features, factors = rng.standard_normal((6, 2)), rng.uniform(0.5, 1.0, (6, 2))
+    rows = Rows(features, factors)
+    assert len(set(rows.leading_factors())) == 2
+    assert_follows(
+        lambda rng: engine.sample_by_distance(
+            rows, 4, rng, first=0, first_draws=n_draws, max_draws=n_draws
+        ),
+        law(dense(features, factors), 4, first=0),
+    )
+
+
+def residual_rows(rng, n, n_features, n_classes):
+    """Rows as BADGE makes them."""
+    P = rng.dirichlet(np.full(n_classes, 0.3), n)
+    P[np.arange(n), P.argmax(1)] -= 1.0
+    return Rows(np.abs(rng.standard_normal((n, n_features))), P)
+
+
+def test_bounds_within_groups_are_bounds(rng):
+    rows = residual_rows(rng, 300, 8, 4)
+    Z = dense(*rows.parts())
+    near = engine.NearestCentre(rows, zero_below=np.zeros(300), settle=True)
+    for k in range(0, 150, 5):
+        near.add(k, 0.0)
+    near.refresh()
+    for k in range(150, 300, 5):
+        near.add(k, 0.0)
+    near.refresh_within_groups()
+    exact = ((Z[:, None] - Z[::5]) ** 2).sum(2).min(1)
+    assert (near.upper >= exact * (1 - 1e-9)).all()
+    assert np.median(near.upper / np.maximum(exact, 1e-12)) < 1.1  # and say something
+    near.refresh()
+    assert (near.upper <= 1.3 * exact + 1e-24).all()  # nothing is left out for good
+
+
+def test_groups_save_products_and_keep_the_prefix(rng, monkeypatch):
+    rows = residual_rows(rng, 2000, 10, 10)
+    products, compute = [], Rows.products
+
+    def counted(self, block, **options):
+        products.append(len(self) * len(block))
+        return compute(self, block, **options)
+
+    monkeypatch.setattr(Rows, "products", counted)
+    whole = KMeansPlusPlus(random_state=0).select(rows, 800)
+    assert len(set(whole)) == 800
+    assert sum(products) < 0.6 * 2000 * 800
+    for n in (100, 129, 500):
+        np.testing.assert_array_equal(KMeansPlusPlus(random_state=0).select(rows, n), whole[:n])
+
+
+def test_groups_that_say_nothing_are_given_up(monkeypatch):
+    """Each group holds rows that only the other group has centres for, as soon as one is drawn."""
+    rng = np.random.RandomState(0)
+    lead = rng.randint(2, size=2000)
+    factors = np.where(lead[:, None] == np.arange(2), 1.0, 1.0 - 1e-6)
+    rows = Rows(rng.standard_normal((400, 2)).repeat(5, axis=0), factors)
+    refreshed = []
+    refresh = engine.NearestCentre.refresh
+    monkeypatch.setattr(
+        engine.NearestCentre,
+        "refresh",
+        lambda self, *args: refreshed.append(len(self.chosen)) or refresh(self, *args),
+    )
+    picks = KMeansPlusPlus(random_state=0).select(rows, 600)
+    assert len(set(picks)) == 600
+    # One of each five equal but for 1e-6 comes first.
+    assert len(set(picks[:380] // 5)) == 380
+    assert max(refreshed) > 128
+
+
 def test_law_with_labelled_rows(rng):
     Z, Z_labeled = rng.standard_normal((6, 2)), rng.standard_normal((3, 2))
     assert_follows(
