@@ -15,6 +15,8 @@ import torch
 from skal.selection._engine import _first_of
 
 _CHUNK_NUMBERS = 2**20  # of float64 in the products of one chunk of rows
+_BAND = 8  # features whose products with all later features are made at once
+_STRIPE = 256  # rows of a symmetric product that are computed at once
 _REFRESH_EVERY = 100  # updates, after which rounding errors are wiped out
 _LARGEST_STEP = 1e5  # change of an eigenvalue by an update, which loses twice as many digits
 _LARGEST_RATIO = 1e12  # of information to regularization, for float64
@@ -114,11 +116,15 @@ def fisher_greedy(pool, labeled, n_instances, rng, *, regularization=1.0, oversa
 
 
 class _Design:
-    """The information M, its inverse, and what changing it by one of some rows would do."""
+    """The information M, its inverse, and what changing it by one of some rows would do.
+
+    M^-1 and M^-1 F M^-1 are those of the last refresh; updates since then are kept as factors.
+    """
 
     def __init__(self, H, S, M, F):
         self.H, self.S, self.M, self.F = H, S, M, F
-        self.n_updates = 0
+        self._eye = torch.eye(S.shape[1], dtype=torch.float64, device=S.device)
+        self._updates = []  # (V, sign, U, T) of each since the last refresh
         self._refresh()
 
     def gains(self):
@@ -160,16 +166,14 @@ class _Design:
         V = (self.S[position][:, None, :] * self.H[position][None, :, None]).flatten(0, 1)
         values, vectors = torch.linalg.eigh(self._eye + sign * self.A[position])
         root = vectors * values.clamp_min(_SMALLEST).rsqrt()
-        self.M.addmm_(V, V.T, alpha=sign)
-        self.n_updates += 1
         step = max(float(values.max()), 1.0 / max(float(values.min()), _SMALLEST))
-        if step > _LARGEST_STEP or self.n_updates % _REFRESH_EVERY == 0:
+        if step > _LARGEST_STEP or len(self._updates) == _REFRESH_EVERY - 1:
+            self._updates.append((V, sign, None, None))
             self._refresh()
             return
-        U = self.inverse @ V @ root
-        T = self.sandwich @ V @ root - U @ (root.T @ self.B[position] @ root) * (sign / 2)
-        self.inverse.addmm_(U, U.T, alpha=-sign)
-        self.sandwich.addmm_(U, T.T, alpha=-sign).addmm_(T, U.T, alpha=-sign)
+        U, T = (product @ root for product in self._products(position, V))
+        T -= U @ (root.T @ self.B[position] @ root) * (sign / 2)
+        self._updates.append((V, sign, U, T))
 
         K, d = self.S.shape[1], self.H.shape[1]
         both = torch.cat([U, T], dim=1).reshape(K, d, 2 * K).transpose(0, 1).reshape(d, -1)
@@ -179,13 +183,29 @@ class _Design:
             self.A[a:b].baddbmm_(u, u.mT, alpha=-sign)
             self.B[a:b].baddbmm_(u, t.mT, alpha=-sign).baddbmm_(t, u.mT, alpha=-sign)
 
+    def _products(self, position, V):
+        """M^-1 V and M^-1 F M^-1 V, for the V = S x h of a row."""
+        h, S = self.H[position], self.S[position]
+        # Products with h alone read the matrices once, and multiply K times less than those with V.
+        inverse, sandwich = (
+            (matrix.reshape(-1, len(h)) @ h).reshape(-1, len(S)) @ S
+            for matrix in (self.inverse, self.sandwich)
+        )
+        for _, sign, U, T in self._updates:
+            u = U.T @ V
+            inverse.addmm_(U, u, alpha=-sign)
+            sandwich.addmm_(U, T.T @ V, alpha=-sign).addmm_(T, u, alpha=-sign)
+        return inverse, sandwich
+
     def _refresh(self):
         """Everything that follows from M, from scratch."""
-        self._eye = torch.eye(self.S.shape[1], dtype=torch.float64, device=self.S.device)
-        self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(self.M))
-        self.sandwich = self.inverse @ self.F @ self.inverse
-        self.A = _quadratic_forms(self.H, self.S, self.inverse)
-        self.B = _quadratic_forms(self.H, self.S, self.sandwich)
+        for V, sign, _, _ in self._updates:
+            self.M.addmm_(V, V.T, alpha=sign)
+        self._updates = []
+        # Transposed: the same matrix, in the order that `_products` and the forms read it.
+        self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(self.M)).mT.contiguous()
+        self.sandwich = _symmetric_product(self.inverse @ self.F, self.inverse)
+        self.A, self.B = _quadratic_forms(self.H, self.S, self.inverse, self.sandwich)
 
     def _row_chunks(self):
         return _chunks(len(self.H), 2 * self.S.shape[1] ** 2 + self.H.shape[1])
@@ -214,18 +234,54 @@ def _information(H, S):
     return total.reshape(K * d, K * d)
 
 
-def _quadratic_forms(H, S, M):
-    """(S x h)' M (S x h) of every row, for symmetric M: (n, K, K)."""
+def _quadratic_forms(H, S, *matrices):
+    """(S x h)' M (S x h) of every row, for symmetric M: a tensor (n, K, K) for each matrix."""
     K, d = S.shape[1], H.shape[1]
-    forms, blocks = torch.empty_like(S), M.reshape(K, d, K, d)
-    for a, b in _chunks(len(H), K * d):
-        h = H[a:b]
-        inner = h.new_empty((len(h), K, K))
-        for c in range(K):
-            product = (h @ blocks[c, :, c:].reshape(d, -1)).reshape(len(h), K - c, d)
-            inner[:, c, c:] = inner[:, c:, c] = torch.einsum("nkd,nd->nk", product, h)
-        forms[a:b] = S[a:b].mT @ inner @ S[a:b]
+    i, j = torch.triu_indices(K, K, device=S.device)
+    weights = torch.cat([_folded(M.reshape(K, d, K, d)[i, :, j]) for M in matrices])
+    forms = [torch.empty_like(S) for _ in matrices]
+    for a, b in _chunks(len(H), weights.shape[1]):
+        found = (weights @ _pairs(H[a:b])).reshape(len(matrices), len(i), b - a)
+        for form, part in zip(forms, found, strict=True):
+            inner = S.new_empty((b - a, K, K))
+            inner[:, i, j] = inner[:, j, i] = part.T
+            form[a:b] = S[a:b].mT @ inner @ S[a:b]
     return forms
+
+
+def _symmetric_product(left, right):
+    """left @ right, which is known to be symmetric: little more than half of the work."""
+    product = torch.empty_like(left)
+    for a in range(0, len(left), _STRIPE):
+        b = min(a + _STRIPE, len(left))
+        torch.mm(left[a:b], right[:, a:], out=product[a:b, a:])
+        product[b:, a:b] = product[a:b, b:].T
+    return product
+
+
+# The d^2 products of two features of a row, each pair (nearly) once: bands of features times all
+# features from the band on.
+
+
+def _pairs(H):
+    """Products of two features: (n_pairs, n)."""
+    columns = H.T.contiguous()
+    bands = [columns[a:b, None] * columns[a:] for a, b in _bands(len(columns))]
+    return torch.cat([band.flatten(0, 1) for band in bands])
+
+
+def _folded(M):
+    """The weights of the pairs in h' M h: (..., d, d) to (..., n_pairs)."""
+    parts = []
+    for a, b in _bands(M.shape[-1]):
+        part = M[..., a:b, a:].clone()
+        part[..., b - a :] += M[..., b:, a:b].mT
+        parts.append(part.flatten(-2))
+    return torch.cat(parts, dim=-1)
+
+
+def _bands(d):
+    return [(a, min(a + _BAND, d)) for a in range(0, d, _BAND)]
 
 
 def _rounded(values):
