@@ -70,6 +70,8 @@ TASK_TYPES = {"classification": "classifier", "regression": "regressor"}
 NEEDS_NET = {"noise-stability", "lcmd-gradients"}
 # Prohibitive where classes times features are many thousands.
 TOO_WIDE = {("bait", "letter"), ("bait", "mnist")}
+# Made for batches of some tens: eight minutes a run.
+TOO_SLOW = {("batch-bald", "letter", "large"), ("batch-bald", "mnist", "large")}
 
 
 # ---------------------------------------------------------------------------------- the task
@@ -185,7 +187,9 @@ def all_cells(options):
     return [
         (repeat, name, model, batch, strategy)
         for repeat, name, model, batch, strategy in cells
-        if (model != "cnn" or name in IMAGES) and serves(strategy, name, model)
+        if (model != "cnn" or name in IMAGES)
+        and serves(strategy, name, model)
+        and (strategy, name, batch) not in TOO_SLOW
     ]
 
 
@@ -296,14 +300,12 @@ def as_matrix(table):
 
 
 def summary(settings, task):
-    """Per strategy over all settings of a task: wins, losses, rounds below random, rank."""
+    """Per strategy over all settings of a task: wins, losses, rounds below random, ranks."""
     chosen = {s: f for s, f in settings.items() if DATA[s[0]][0] == task}
     table = compare(chosen)
     frames = [complete(f) for f in chosen.values() if f["repeat"].nunique() >= MIN_RUNS]
     below = rounds_below_baseline(frames, score=SCORING[task])
-    everywhere = set.intersection(*(set(frame["strategy"]) for frame in frames))
-    frames = [frame[frame["strategy"].isin(everywhere)] for frame in frames]
-    rank = average_rank(frames, score=SCORING[task])
+    ranks = {model: ranks_of(chosen, model, SCORING[task]) for model in MODELS}
     lines = table.groupby("strategy").agg(
         settings=("z", "size"),
         mean_gain=("ratio", lambda r: 100 * (r.mean() - 1)),
@@ -311,7 +313,37 @@ def summary(settings, task):
         better=("z", lambda z: int((z > 2).sum())),
         worse=("z", lambda z: int((z < -2).sum())),
     )
-    return lines, below, rank
+    return lines, below, pd.DataFrame(ranks).dropna(axis=1, how="all").sort_values("mlp")
+
+
+def ranks_of(settings, model, score):
+    """Average rank over the settings of a model, of the strategies that ran in all of them.
+
+    Settings with fewer than half of the strategies are left out.
+    """
+    frames = [f for s, f in settings.items() if s[1] == model]
+    frames = [complete(f) for f in frames if f["repeat"].nunique() >= MIN_RUNS]
+    most = max((f["strategy"].nunique() for f in frames), default=0)
+    frames = [f for f in frames if 2 * f["strategy"].nunique() > most]
+    if not frames:
+        return pd.Series(dtype=float)
+    everywhere = set.intersection(*(set(f["strategy"]) for f in frames))
+    return average_rank([f[f["strategy"].isin(everywhere)] for f in frames], score=score)
+
+
+def which_when(table):
+    """What the study says of each strategy, all settings of a task together."""
+    task = table["data"].map(lambda name: DATA[name][0])
+    lines = table.groupby([task.rename("task"), "strategy"]).agg(
+        settings=("z", "size"),
+        mean=("ratio", lambda r: round(100 * (r.mean() - 1), 1)),
+        worst=("ratio", lambda r: round(100 * (r.min() - 1), 1)),
+        better=("z", lambda z: int((z > 2).sum())),
+        worse=("z", lambda z: int((z < -2).sum())),
+    )
+    lines = lines.reset_index().sort_values(["task", "mean"], ascending=[True, False])
+    names = {"mean": "mean gain, %", "worst": "worst, %"}
+    return lines.rename(columns=names)
 
 
 def draw(table, path):
@@ -328,11 +360,12 @@ def draw(table, path):
         figsize=(2.5 + 0.55 * gain.shape[1], 1.8 + 0.28 * len(gain)), layout="constrained"
     )
     image = axes.imshow(gain, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
+    axes.set_facecolor("0.85")  # where nothing was run
     for i, j in zip(*np.nonzero(np.abs(z[gain.columns].to_numpy()) > 2), strict=True):
         axes.plot(j, i, ".", color="black", markersize=4)
     axes.set_xticks(range(gain.shape[1]), gain.columns, rotation=60, ha="right")
     axes.set_yticks(range(len(gain)), gain.index)
-    axes.set_title("Gain over random (%), a dot where |z| > 2")
+    axes.set_title("Gain over random (%), a dot where |z| > 2; grey: not run")
     figure.colorbar(image, ax=axes, shrink=0.8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -349,13 +382,15 @@ def report(options):
     )
     table = compare(settings)
     table.round(5).to_csv(options.output / "table.csv", index=False)
+    which_when(table).to_csv(options.output / "which_when.csv", index=False)
     for task in SCORING:
         part = table[[DATA[name][0] == task for name in table["data"]]]
         if part.empty:
             continue
         as_matrix(part).to_csv(options.output / f"{task}.csv")
-        lines, below, rank = summary(settings, task)
-        text = f"{lines.round(2).to_string()}\n\n{below.to_string()}\n\n{rank.to_string()}\n"
+        lines, below, ranks = summary(settings, task)
+        ranks = ranks.round(1).to_string(na_rep="")
+        text = f"{lines.round(2).to_string()}\n\n{below.to_string()}\n\n{ranks}\n"
         (options.output / f"{task}.txt").write_text(text)
         print(f"{task}\n{text}")
         draw(part, options.output / f"{task}.png")
