@@ -304,7 +304,7 @@ class NearestCentre:
         if self._group_of is None:
             self.refresh()
             return
-        new = np.array(self.chosen[self.n_lowered :])
+        new = np.array(self.chosen[self.n_lowered :], dtype=np.int64)
         self.n_lowered = len(self.chosen)
         for group in np.unique(self._group_of[new]):
             members = np.flatnonzero(self._group_of == group)
