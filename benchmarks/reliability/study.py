@@ -37,7 +37,14 @@ from skal.metrics import average_rank, paired_z, ratio_to_baseline, rounds_below
 from skal.model_selection import compare_strategies
 from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
 from skal.selection import LCMD
-from skal.strategies import BAIT, RALIF, CoreSet, GradientEmbedding, TypiClust
+from skal.strategies import (
+    BAIT,
+    RALIF,
+    CoreSet,
+    ExpectedGradientLength,
+    GradientEmbedding,
+    TypiClust,
+)
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parents[2] / "shared" / "data"
@@ -63,6 +70,7 @@ ALL_STRATEGIES = {
     "lcmd-features": CoreSet(selector=LCMD()),
     "typiclust-inputs": TypiClust(space="inputs"),
     "bait": BAIT(),
+    "egl": ExpectedGradientLength(),
     "ralif-conditional": RALIF(aggregate="conditional"),
 }
 TASK_TYPES = {"classification": "classifier", "regression": "regressor"}
@@ -169,6 +177,8 @@ def serves(strategy, name, model):
     tags = ALL_STRATEGIES[strategy].__sklearn_tags__().query_strategy_tags
     if TASK_TYPES[DATA[name][0]] not in tags.tasks or (strategy, name) in TOO_WIDE:
         return False
+    if strategy == "egl" and DATA[name][0] == "regression":
+        return False  # needs an ensemble
     from_net = {"stochastic_passes", "weights_history"} & set(tags.needs)
     if model == "linear" and (from_net or strategy in NEEDS_NET or strategy.endswith("-inputs")):
         return False  # of a linear model the inputs are the features
