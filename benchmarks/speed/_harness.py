@@ -29,21 +29,19 @@ def measure(python, script, arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def timed(call):
+def timed(call, summary=None):
     """Call, and print CPU seconds, wall seconds, rise of the peak in MiB and the positions.
 
-    The caller has loaded the inputs and warmed up the libraries: neither is counted.
+    The caller has loaded the inputs and warmed up the libraries: neither is counted, nor is
+    `summary`, which makes of what `call` returned what is printed in place of positions.
     """
     before = _reset_peak()
     cpu, wall = time.process_time(), time.perf_counter()
     positions = call()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    result = {
-        "cpu_s": cpu,
-        "wall_s": wall,
-        "peak_mib": (_peak() - before) / 1024,
-        "positions": np.asarray(positions).tolist(),
-    }
+    rise = (_peak() - before) / 1024
+    positions = np.asarray(positions if summary is None else summary(positions)).tolist()
+    result = {"cpu_s": cpu, "wall_s": wall, "peak_mib": rise, "positions": positions}
     print(json.dumps(result))
 
 

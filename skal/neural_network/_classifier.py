@@ -9,6 +9,7 @@ from torch import nn
 
 from skal.neural_network._modules import MLP
 from skal.neural_network._net import _ROWS, BaseNet
+from skal.neural_network._probabilities import log_softmax
 from skal.utils._compat import _fit_context
 
 
@@ -241,7 +242,7 @@ class NeuralNetClassifier(BaseNet, skorch.NeuralNetClassifier):
         outputs = outputs.double()
         if isinstance(self.criterion_, nn.NLLLoss):
             outputs = outputs.log()
-        return torch.log_softmax(outputs, dim=1)
+        return log_softmax(outputs)
 
     # ------------------------------------------------------------------ targets
 

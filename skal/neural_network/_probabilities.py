@@ -53,20 +53,30 @@ def log_probabilities(net, outputs, logits, owner):
     if isinstance(criterion, nn.NLLLoss):
         # skorch's classifiers take the logarithm of the outputs; its plain NeuralNet does not.
         if not isinstance(net, NeuralNetClassifier):
-            return torch.log_softmax(outputs, 1)
+            return log_softmax(outputs)
         if _agree(logits, outputs, lambda z: torch.softmax(z, 1)):
-            return torch.log_softmax(logits.double(), 1)
+            return log_softmax(logits.double())
         return _log_of_probabilities(outputs, net, owner)
     if isinstance(net, BaseNet) and hasattr(net, "_log_probabilities"):
         return net._log_probabilities(outputs)
     if isinstance(criterion, nn.CrossEntropyLoss):
-        return torch.log_softmax(outputs, 1)
+        return log_softmax(outputs)
     if is_regressor(net):
         raise ValueError(
             f"{owner} needs class probabilities, and {type(net).__name__} is a regressor. Use a "
             "classifier, or a strategy that serves regression."
         )
     return _log_of_probabilities(outputs, net, owner)
+
+
+def log_softmax(Z):
+    """Logarithms of the softmax of rows of outputs (n, k), in their dtype.
+
+    For few columns several times faster than torch's own on CPUs, and a row comes out alike at any
+    place among others.
+    """
+    Z = Z - Z.detach().amax(1, keepdim=True)
+    return Z - Z.exp().sum(1, keepdim=True).log()
 
 
 def _criterion(net):

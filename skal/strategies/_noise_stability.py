@@ -208,9 +208,9 @@ class NoiseStability(QueryStrategy):
         Z = torch.empty((len(clean), self.n_perturbations * n_columns), device=clean.device)
         for k in range(self.n_perturbations):
             direction, scale = self._noise(shaken, k)
-            Z[:, k * n_columns : (k + 1) * n_columns] = scale * self._deviation(
-                view, X, target, clean, direction
-            )
+            deviation, unit = self._deviation(view, X, target, clean, direction)
+            columns = Z[:, k * n_columns : (k + 1) * n_columns]
+            torch.mul(deviation, scale / unit, out=columns)
         if self._setting("normalize") == "relative":
             Z /= _lengths(clean)
         if self.variant == "M":
@@ -218,9 +218,9 @@ class NoiseStability(QueryStrategy):
         return Z / _lengths(Z) if self.variant == "D" else Z
 
     def _deviation(self, view, X, target, clean, direction):
-        """Change of z per unit of noise along a direction, (n, q) float32."""
+        """Change of z by a step along a direction, (n, q), and how long the step is."""
         if self.method == "jvp":
-            return view.directional_derivative(X, target, direction).float()
+            return view.directional_derivative(X, target, direction), 1.0
         with view.shifted({name: self.zeta * step for name, step in direction.items()}):
             try:
                 moved = view.observe(X, target)
@@ -229,7 +229,7 @@ class NoiseStability(QueryStrategy):
                     f"With weights shaken by zeta={self.zeta} the net answers NaN or infinity. "
                     f"Use a smaller zeta. ({error})"
                 ) from error
-        return ((moved - clean) / self.zeta).float()
+        return moved.sub_(clean), self.zeta
 
     def _noise(self, shaken, k):
         """Draw the k-th direction, as long as the weights, and the factor of its deviation."""
