@@ -3,8 +3,9 @@
     python benchmarks/speed/bench_batchbald.py --peer-python PATH/bin/python
 
 benchmarks/README.rst says how to make the peer's environment. Both get the same probabilities
-(n_pool, T, C) and choose a batch of 4. All configurations of labels are counted: the batch is exact
-in both, and must be the same.
+(n_pool, T, C). In a batch of 4 all configurations of labels are counted: it is exact in both, and
+must be the same. In a batch of 10 both draw 4000 configurations; what the batches tell of the model
+is then estimated afresh for both, by the same function.
 
 Two inputs: what 50 dropout passes of a net that has seen 100 digits say of 1797 of them, and drawn
 answers of models that disagree as no net's passes do, where a row tells so much that the gains of
@@ -20,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from _harness import interleaved, table, timed
 
-N_POOL, N_MODELS, N_CLASSES, N_INSTANCES = 2000, 50, 10, 4
+N_POOL, N_MODELS, N_CLASSES = 2000, 50, 10
+EXACT, LARGE, N_DRAWN = 4, 10, 4000  # instances of a batch, and configurations drawn for large ones
 N_TRAIN = 100
 
 
@@ -31,7 +33,9 @@ def skal(P):
 
     def call(n):
         answers = torch.from_numpy(P).permute(0, 2, 1).contiguous()
-        return joint_entropy_greedy(answers, n, np.random.RandomState(0))[0]
+        limit = N_CLASSES**EXACT if n <= EXACT else N_DRAWN
+        rng = np.random.RandomState(0)
+        return joint_entropy_greedy(answers, n, rng, max_configurations=limit)[0]
 
     return call
 
@@ -42,8 +46,9 @@ def scikit_activeml(P):
     answers = np.ascontiguousarray(P.transpose(1, 0, 2))
 
     def call(n):
-        # It draws configurations beyond so many: all of those of the first three rows are counted.
-        utilities = batch_bald(answers, n, n_MC_samples=N_CLASSES ** (n - 1), random_state=0)
+        # It draws configurations beyond so many; of the rows before the last, all are counted else.
+        limit = N_CLASSES ** (EXACT - 1) if n <= EXACT else N_DRAWN
+        utilities = batch_bald(answers, n, n_MC_samples=limit, random_state=0)
         return np.nanargmax(utilities, axis=1)
 
     return call
@@ -52,11 +57,25 @@ def scikit_activeml(P):
 CONTESTANTS = {"skal": skal, "scikit-activeml": scikit_activeml}
 
 
-def child(name, folder):
+def child(name, n_instances, folder):
     P = np.load(Path(folder) / "answers.npy")
     CONTESTANTS[name](P[:50].copy())(2)
     call = CONTESTANTS[name](P)
-    timed(lambda: call(N_INSTANCES))
+    timed(lambda: call(int(n_instances)))
+
+
+def told(P, batch, n_draws=200_000):
+    """What the labels of a batch tell of the model, in nats: I(y_S; t), by drawing them."""
+    rng = np.random.default_rng(1)
+    models = rng.integers(P.shape[1], size=n_draws)
+    log_G = np.zeros((n_draws, P.shape[1]))
+    for row in batch:
+        edges = P[row, models].cumsum(1)
+        labels = (rng.random((n_draws, 1)) * edges[:, -1:] >= edges).sum(1)
+        log_G += np.log(P[row, :, labels])
+    own = log_G[np.arange(n_draws), models]
+    top = log_G.max(1)
+    return np.mean(own - top - np.log(np.exp(log_G - top[:, None]).mean(1)))
 
 
 def of_a_net():
@@ -85,12 +104,33 @@ def drawn():
     return gamma / gamma.sum(2, keepdims=True)
 
 
+def report(name, answers, n_instances, found):
+    picks = {contestant: row["positions"] for contestant, row in found.items()}
+    if n_instances <= EXACT:
+        how = "all configurations counted"
+        agreement = [
+            "picks: " + "; ".join(f"{who} {rows}" for who, rows in picks.items()),
+            f"the same: {len({tuple(rows) for rows in picks.values()}) == 1}",
+        ]
+    else:
+        how = f"{N_DRAWN} configurations drawn"
+        nats = ", ".join(f"{who} {told(answers, rows):.3f}" for who, rows in picks.items())
+        agreement = [f"what the batch tells, in nats: {nats}"]
+    return [
+        f"{name}: {len(answers)} rows, {N_MODELS} models, {N_CLASSES} classes, "
+        f"batch {n_instances}, {how}",
+        *table(found, "skal"),
+        *agreement,
+        "",
+    ]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer-python", help="Python with scikit-activeml 1.0.1")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, help="also write the table there")
-    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         child(*options.child)
@@ -99,25 +139,18 @@ def main():
     if options.peer_python:
         contestants["scikit-activeml"] = options.peer_python
     lines = [
-        "BatchBALD: the batch, given the answers of the models; all configurations counted.",
+        "BatchBALD: the batch, given the answers of the models.",
         f"float64, one thread, {options.repeats} interleaved runs in processes of their own, "
         "medians; peak is its rise during the call, inputs excluded.",
         f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}",
         "",
     ]
     for name, answers in (("dropout net on digits", of_a_net()), ("drawn answers", drawn())):
-        with tempfile.TemporaryDirectory() as folder:
-            np.save(Path(folder) / "answers.npy", answers)
-            found = interleaved(contestants, __file__, [folder], options.repeats)
-        picks = {contestant: row["positions"] for contestant, row in found.items()}
-        lines += [
-            f"{name}: {len(answers)} rows, {N_MODELS} models, {N_CLASSES} classes, "
-            f"batch {N_INSTANCES}",
-            *table(found, "skal"),
-            "picks: " + "; ".join(f"{who} {rows}" for who, rows in picks.items()),
-            f"the same: {len({tuple(rows) for rows in picks.values()}) == 1}",
-            "",
-        ]
+        for n_instances in (EXACT, LARGE):
+            with tempfile.TemporaryDirectory() as folder:
+                np.save(Path(folder) / "answers.npy", answers)
+                found = interleaved(contestants, __file__, [n_instances, folder], options.repeats)
+            lines += report(name, answers, n_instances, found)
     print("\n".join(lines))
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)

@@ -79,11 +79,14 @@ class BatchBALD(PosteriorStrategy):
     The batch depends on the pool as a whole: `query` does not go through a selector. The scores it
     returns, and `transform`, are those of BALD, in nats; the first row chosen is that of BALD.
 
-    While all configurations are counted, the information is submodular: a row's gain never grows,
-    what it was earlier is a bound, and few rows are computed afresh; the choice is that of plain
-    greedy, except that gains within 1e-10 of each other tie. Sampled configurations give no such
-    bound, and all candidates are computed afresh. Cost per row added, in float64: O(n M T C) for n
-    candidates and M configurations at the most; memory O(n T C), the answers of the candidates.
+    The information is submodular: a row's gain never grows. What it was earlier is a bound, as is
+    what it is next to all but one of the rows chosen, and few rows are computed afresh; while all
+    configurations are counted, the choice is that of plain greedy, except that gains within 1e-10
+    of each other tie. Where configurations are sampled, what a tenth of them, or earlier samples,
+    say of a row is its bound once three standard errors are added: a row whose gain is larger by
+    less than the error of sampling may be missed. Cost per row added, in float64: at most O(n M T
+    C) for n candidates and M configurations, a small part of it where candidates differ; memory
+    O(n T C), the answers of the candidates.
 
     References
     ----------
