@@ -98,18 +98,24 @@ def fisher_greedy(pool, labeled, n_instances, rng, *, regularization=1.0, oversa
     design = _Design(pool[0], pool[1] * share, gathered, everything)
 
     rank, chosen = rng.permutation(n), []
-    for _ in range(min(n, max(n_instances, int(oversample * n_instances)))):
+    n_forward = min(n, max(n_instances, int(oversample * n_instances)))
+    for _ in range(n_forward):
         gains = design.gains()
         if not chosen:
             first_gains = gains.copy()
         gains[chosen] = -np.inf
         chosen.append(int(_first_of(_rounded(gains), rank)))
-        design.add(chosen[-1])
+        if len(chosen) < n_forward:
+            design.add(chosen[-1])
 
+    # What the last pick does to the rows left in the pool is never asked.
     design, chosen = design.restricted_to(chosen), np.array(chosen)
+    if n_forward > n_instances:
+        design.add(n_forward - 1)
     while len(chosen) > n_instances:
         out = int(_first_of(_rounded(-design.losses()), -rank[chosen]))
-        design.remove(out)
+        if len(chosen) > n_instances + 1:
+            design.remove(out)
         keep = np.delete(np.arange(len(chosen)), out)
         design, chosen = design.restricted_to(keep), chosen[keep]
     return chosen, first_gains
@@ -221,16 +227,15 @@ def _check_regularization(regularization, trace):
 
 
 def _information(H, S):
-    """Sum over the rows of (S S') x (h h'): (K d, K d), from the upper half of its blocks."""
+    """Sum over the rows of (S S') x (h h'): (K d, K d)."""
     K, d = S.shape[1], H.shape[1]
-    total = H.new_zeros((K, d, K, d))
-    for a, b in _chunks(len(H), K * d):
-        h, weights = H[a:b], S[a:b] @ S[a:b].mT
-        for c in range(K):
-            weighted = (weights[:, c, c:, None] * h[:, None, :]).flatten(1)
-            total[c, :, c:] += (h.T @ weighted).reshape(d, K - c, d)
-    for c in range(K):
-        total[c + 1 :, :, c] = total[c, :, c + 1 :].permute(1, 2, 0)
+    i, j = torch.triu_indices(K, K, device=S.device)
+    weights = (S @ S.mT)[:, i, j]
+    sums = H.new_zeros((len(i), _n_pairs(d)))
+    for a, b in _chunks(len(H), _n_pairs(d)):
+        sums.addmm_(weights[a:b].T, _pairs(H[a:b]).T)
+    total = H.new_empty((K, d, K, d))
+    total[i, :, j] = total[j, :, i] = _unfolded(sums, d)
     return total.reshape(K * d, K * d)
 
 
@@ -265,9 +270,14 @@ def _symmetric_product(left, right):
 
 def _pairs(H):
     """Products of two features: (n_pairs, n)."""
-    columns = H.T.contiguous()
-    bands = [columns[a:b, None] * columns[a:] for a, b in _bands(len(columns))]
-    return torch.cat([band.flatten(0, 1) for band in bands])
+    (n, d), columns, start = H.shape, H.T.contiguous(), 0
+    pairs = H.new_empty((_n_pairs(d), n))
+    for a, b in _bands(d):
+        stop = start + (b - a) * (d - a)
+        out = pairs[start:stop].view(b - a, d - a, n)
+        torch.mul(columns[a:b, None], columns[a:], out=out)
+        start = stop
+    return pairs
 
 
 def _folded(M):
@@ -278,6 +288,20 @@ def _folded(M):
         part[..., b - a :] += M[..., b:, a:b].mT
         parts.append(part.flatten(-2))
     return torch.cat(parts, dim=-1)
+
+
+def _unfolded(sums, d):
+    """The symmetric matrices of sums over products of two features: (m, n_pairs) to (m, d, d)."""
+    M, start = sums.new_empty((len(sums), d, d)), 0
+    for a, b in _bands(d):
+        part = sums[:, start : start + (b - a) * (d - a)].reshape(-1, b - a, d - a)
+        M[:, a:b, a:], M[:, a:, a:b] = part, part.mT
+        start += (b - a) * (d - a)
+    return M
+
+
+def _n_pairs(d):
+    return sum((b - a) * (d - a) for a, b in _bands(d))
 
 
 def _bands(d):
