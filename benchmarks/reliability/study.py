@@ -78,7 +78,8 @@ TASK_TYPES = {"classification": "classifier", "regression": "regressor"}
 NEEDS_NET = {"noise-stability", "lcmd-gradients"}
 # Prohibitive where classes times features are many thousands.
 TOO_WIDE = {("bait", "letter"), ("bait", "mnist")}
-# Made for batches of some tens: eight minutes a run.
+# Made for batches of some tens: what hundreds tell of 50 models is all there is, and nothing is ruled
+# out; minutes a run.
 TOO_SLOW = {("batch-bald", "letter", "large"), ("batch-bald", "mnist", "large")}
 
 
