@@ -78,8 +78,8 @@ TASK_TYPES = {"classification": "classifier", "regression": "regressor"}
 NEEDS_NET = {"noise-stability", "lcmd-gradients"}
 # Prohibitive where classes times features are many thousands.
 TOO_WIDE = {("bait", "letter"), ("bait", "mnist")}
-# Made for batches of some tens: what hundreds tell of 50 models is all there is, and nothing is ruled
-# out; minutes a run.
+# Made for batches of some tens: hundreds tell all there is to know of 50 models, and what a row
+# told before rules none out. Minutes a run.
 TOO_SLOW = {("batch-bald", "letter", "large"), ("batch-bald", "mnist", "large")}
 
 

@@ -64,14 +64,3 @@ def check_device(device, owner, *, purpose="train"):
                 f"torch finds only {torch.cuda.device_count()}, numbered from 0. {remedy}"
             )
     return torch.device(given)
-
-
-def keep_freed_memory():
-    """Let the C library keep freed blocks for the next batch instead of giving them back.
-
-    glibc returns blocks of some MiB to the system when they are freed, and the next batch faults
-    every page in again: with images that cost a third of the time. It stops doing so, up to the
-    size of the largest such block it has seen freed. The block here is never touched, so it takes
-    no memory. Elsewhere this does nothing.
-    """
-    torch.empty(31 * 2**20, dtype=torch.uint8)

@@ -19,10 +19,11 @@ from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring, Prin
 from skorch.utils import is_dataset
 from torch import nn
 
-from skal.neural_network._device import check_device, keep_freed_memory
+from skal.neural_network._device import check_device
 from skal.neural_network._loader import TableDataset, TensorLoader, padded
 from skal.neural_network._seed import preserved_generators, torch_seed
 from skal.utils._compat import Interval, StrOptions, validate_parameter_constraints
+from skal.utils._memory import keep_freed_memory
 from skal.utils._random import child_seed, draw_seed
 
 # Parameters of parts of the net are written part__name.

@@ -11,13 +11,14 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from skal.neural_network._device import check_device, keep_freed_memory
+from skal.neural_network._device import check_device
 from skal.neural_network._loader import PreparedRows, as_float32, padded, take_tensor
 from skal.neural_network._net import _CHUNK_VALUES, BaseNet, _indexed, first_output
 from skal.neural_network._perturbation import PerturbationMixin, as_columns, eval_flags
 from skal.neural_network._probabilities import log_probabilities, needs_logits
 from skal.neural_network._seed import preserved_generators
 from skal.neural_network._unwrap import find_net, has_net, predictor_inputs, unwrap
+from skal.utils._memory import keep_freed_memory
 from skal.utils._tables import n_rows
 
 __all__ = ["NetView", "find_net", "has_net", "predictor_inputs", "unwrap"]

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
+from skal.utils._memory import keep_freed_memory
 from skal.utils._rows import as_rows, full_precision
 from skal.utils.validation import check_n_instances
 
@@ -125,6 +126,7 @@ class BatchSelector(BaseEstimator):
         rows = as_rows(Z, "Z")
         n_instances = check_n_instances(n_instances, len(rows), "Z")
         scores = _check_scores(scores, len(rows))
+        keep_freed_memory()
         with full_precision():
             rows.sq_norms("Z")
             rows_labeled = _check_labeled(Z_labeled, rows)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from skal.selection._engine import _first_of
+from skal.utils._memory import keep_freed_memory
 
 _CHUNK_NUMBERS = 2**20  # of float64 in the products of one chunk of rows
 _BAND = 8  # features whose products with all later features are made at once
@@ -88,6 +89,7 @@ def fisher_greedy(pool, labeled, n_instances, rng, *, regularization=1.0, oversa
     ValueError
         If `regularization` is too small, next to the information, for float64.
     """
+    keep_freed_memory()
     n, n_labeled = len(pool[0]), len(labeled[0])
     gathered, everything = _information(*labeled), _information(*pool)
     everything = (everything + gathered) / (n + n_labeled)

@@ -13,6 +13,8 @@ all C^|S| configurations fit, they are drawn from the models, and bounds get thr
 import numpy as np
 import torch
 
+from skal.utils._memory import keep_freed_memory
+
 # Of float64 in the joint probabilities of one chunk of rows; on a CPU it stays in the cache.
 _CHUNK_NUMBERS, _CPU_NUMBERS = 2**22, 2**17
 _SCREENED = 10  # every so many drawn configurations are looked at first
@@ -46,6 +48,7 @@ def joint_entropy_greedy(P, n_instances, rng, *, max_configurations=40_000):
     gains : ndarray of shape (n,), dtype float64
         The mutual information of each row alone and the model, in nats.
     """
+    keep_freed_memory()
     n, C, T = P.shape
     parts = [_entropies(P[a:b].flatten(1)) for a, b in _chunks(P, T)]
     conditional = torch.cat(parts) / T
