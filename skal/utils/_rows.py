@@ -434,7 +434,7 @@ def _to_tensor(matrix, index, dtype, device):
             matrix, index = matrix.index_select(0, index), slice(None)  # faster than indexing
         # Moved before it is widened: some devices have no float64.
         return matrix[index].to(device=device).to(dtype=dtype)
-    part = np.asarray(matrix[index])
+    part = np.asarray(matrix[index] if isinstance(index, slice) else matrix.take(index, axis=0))
     wanted = np.float32 if dtype == torch.float32 else np.float64
     if part.dtype != wanted:
         with np.errstate(over="ignore"):  # callers check, or chose a dtype wide enough
