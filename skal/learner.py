@@ -11,6 +11,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skal._delegation import DelegatingMixin, held_has
 from skal._metadata import append_params, take_params
 from skal._training import check_warm_start, enable_warm_start, train, with_unlabeled
 from skal.strategies import QueryStrategy, RandomSampling
@@ -33,17 +34,7 @@ from skal.utils.validation import (
 _TRAIN, _QUERY = 0, 1
 
 
-def _estimator_has(method):
-    """Whether the fitted estimator, or else the one given, has `method`."""
-
-    def check(self):
-        getattr(getattr(self, "estimator_", self.estimator), method)
-        return True
-
-    return check
-
-
-class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
+class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
     """An estimator with a query strategy: learns from labelled rows, asks for the next ones.
 
     The loop is `fit` on the first labelled rows, then again and again `query` a pool for the rows
@@ -463,12 +454,9 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
         else:
             vars(self).pop("classes_", None)
 
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "estimator_")
-
     # ------------------------------------------------------------------ the estimator's methods
 
-    @available_if(_estimator_has("predict"))
+    @available_if(held_has("predict"))
     def predict(self, X, **params):
         """Predict with the fitted estimator.
 
@@ -487,55 +475,7 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
         """
         return self._delegate("predict", X, **params)
 
-    @available_if(_estimator_has("predict_proba"))
-    def predict_proba(self, X):
-        """Predict class probabilities with the fitted estimator.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        P : ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of `classes_`.
-        """
-        return self._delegate("predict_proba", X)
-
-    @available_if(_estimator_has("predict_log_proba"))
-    def predict_log_proba(self, X):
-        """Predict log-probabilities of the classes with the fitted estimator.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        log_P : ndarray of shape (n_samples, n_classes)
-            Natural logarithms of the probabilities, in the order of `classes_`.
-        """
-        return self._delegate("predict_log_proba", X)
-
-    @available_if(_estimator_has("decision_function"))
-    def decision_function(self, X):
-        """Call the decision function of the fitted estimator.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            The values, in the order of `classes_`.
-        """
-        return self._delegate("decision_function", X)
-
-    @available_if(_estimator_has("score"))
+    @available_if(held_has("score"))
     def score(self, X, y, **params):
         """Score the fitted estimator on the rows that have a label.
 
@@ -571,11 +511,6 @@ class ActiveLearner(MetaEstimatorMixin, BaseEstimator):
         if _routing_enabled():
             params = process_routing(self, "score", **params)["estimator"]["score"]
         return self.estimator_.score(X, y, **params)
-
-    def _delegate(self, method, X, **params):
-        check_is_fitted(self)
-        X = validate_rows(self, X, reset=False)
-        return getattr(self.estimator_, method)(X, **params)
 
     def get_metadata_routing(self):
         """Say where `fit`, `teach` and `score` send their extra arguments.

@@ -8,6 +8,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skal._delegation import DelegatingMixin, held_has
 from skal.model_selection._simulation import (
     check_budget,
     check_learner,
@@ -23,17 +24,7 @@ from skal.utils._tags import inherit_tags
 from skal.utils.validation import check_same_length, is_labeled, validate_rows
 
 
-def _learner_has(method):
-    """Whether the fitted learner, or else the one given, has `method`."""
-
-    def check(self):
-        getattr(getattr(self, "learner_", self.learner), method)
-        return True
-
-    return check
-
-
-class BudgetedActiveLearner(MetaEstimatorMixin, BaseEstimator):
+class BudgetedActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
     """A simulated annotation campaign as one estimator.
 
     `fit` hides the labels, shows the learner a random sample of them and sells it the others batch
@@ -128,6 +119,7 @@ class BudgetedActiveLearner(MetaEstimatorMixin, BaseEstimator):
     'budget_spent'
     """
 
+    _given, _fitted = "learner", "learner_"
     _parameter_constraints: dict = {
         # check_learner and check_oracle say more than a constraint could.
         "learner": "no_validation",
@@ -219,7 +211,7 @@ class BudgetedActiveLearner(MetaEstimatorMixin, BaseEstimator):
 
     # ------------------------------------------------------------------ round by round
 
-    @available_if(_learner_has("predict"))
+    @available_if(held_has("predict"))
     def staged_predict(self, X):
         """Predict with the model of each round, the initial one first.
 
@@ -238,7 +230,7 @@ class BudgetedActiveLearner(MetaEstimatorMixin, BaseEstimator):
         for estimator in self.estimators_:
             yield estimator.predict(X)
 
-    @available_if(_learner_has("score"))
+    @available_if(held_has("score"))
     def staged_score(self, X, y, *, scoring=None):
         """Score the model of each round, the initial one first.
 
@@ -267,7 +259,7 @@ class BudgetedActiveLearner(MetaEstimatorMixin, BaseEstimator):
 
     # ------------------------------------------------------------------ the last learner's methods
 
-    @available_if(_learner_has("predict"))
+    @available_if(held_has("predict"))
     def predict(self, X):
         """Predict with the learner after the last round.
 
@@ -283,55 +275,7 @@ class BudgetedActiveLearner(MetaEstimatorMixin, BaseEstimator):
         """
         return self._delegate("predict", X)
 
-    @available_if(_learner_has("predict_proba"))
-    def predict_proba(self, X):
-        """Predict class probabilities with the learner after the last round.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        P : ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of `classes_`.
-        """
-        return self._delegate("predict_proba", X)
-
-    @available_if(_learner_has("predict_log_proba"))
-    def predict_log_proba(self, X):
-        """Predict log-probabilities of the classes with the learner after the last round.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        log_P : ndarray of shape (n_samples, n_classes)
-            Natural logarithms of the probabilities, in the order of `classes_`.
-        """
-        return self._delegate("predict_log_proba", X)
-
-    @available_if(_learner_has("decision_function"))
-    def decision_function(self, X):
-        """Call the decision function of the learner after the last round.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            The values, in the order of `classes_`.
-        """
-        return self._delegate("decision_function", X)
-
-    @available_if(_learner_has("score"))
+    @available_if(held_has("score"))
     def score(self, X, y):
         """Score the learner after the last round on the rows that have a label.
 
@@ -349,14 +293,6 @@ class BudgetedActiveLearner(MetaEstimatorMixin, BaseEstimator):
             What the estimator's own `score` is: accuracy or :math:`R^2`, as a rule.
         """
         return self._delegate("score", X, y)
-
-    def _delegate(self, method, X, *args):
-        check_is_fitted(self)
-        X = validate_rows(self, X, reset=False)
-        return getattr(self.learner_, method)(X, *args)
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "learner_")
 
     def __sklearn_tags__(self):
         tags = inherit_tags(super().__sklearn_tags__(), self.learner)
