@@ -172,8 +172,11 @@ class BaseNet(NeuralNet):
         """Call a method of every callback; part of skorch's interface.
 
         skorch's callbacks end the training by raising KeyboardInterrupt after an epoch. Any other
-        KeyboardInterrupt is the user's, and is passed on.
+        KeyboardInterrupt is the user's, and is passed on. Batches are (X, target) for callbacks,
+        whether or not rows have weights.
         """
+        if isinstance(kwargs.get("batch"), tuple) and isinstance(kwargs["batch"][1], tuple):
+            kwargs["batch"] = (kwargs["batch"][0], kwargs["batch"][1][0])
         getattr(self, method_name)(self, **kwargs)
         for _, callback in self.callbacks_:
             try:

@@ -277,6 +277,27 @@ def test_scoring_callbacks_see_the_users_labels():
     assert net.history[-1, "r2"] == pytest.approx(net.score(X, Y))
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_callbacks_get_targets_whether_or_not_rows_have_weights(weighted):
+    seen = []
+
+    class Spy(Callback):
+        def on_batch_begin(self, net, batch=None, **kwargs):
+            seen.append(batch)
+
+        def on_batch_end(self, net, batch=None, y_pred=None, **kwargs):
+            assert (y_pred.argmax(1) == batch[1]).shape == (len(y_pred),)
+
+    # Equal rows in a single batch are merged, and have weights then.
+    X, y = np.vstack([X_IRIS, X_IRIS[:5]]), np.append(Y_IRIS, Y_IRIS[:5])
+    scoring = EpochScoring("accuracy", on_train=True, lower_is_better=False, name="accuracy")
+    net = _quick(NeuralNetClassifier, callbacks=[Spy(), scoring], batch_size=200, max_epochs=3)
+    net.fit(X, y, sample_weight=np.arange(1.0, len(X) + 1) if weighted else None)
+    assert len(seen) == 3
+    assert all(torch.is_tensor(target) and len(target) == len(rows) for rows, target in seen)
+    assert 0 <= net.history[-1, "accuracy"] <= 1
+
+
 # ---------------------------------------------------------------------- random numbers
 
 
