@@ -66,11 +66,15 @@ def joint_entropy_greedy(P, n_instances, rng, *, max_configurations=40_000):
 
 
 def _joint(P, chosen, max_configurations, rng):
-    """What the chosen rows tell, and what all but one of them tell: cheaper, for bounds."""
-    if P.shape[1] ** (len(chosen) + 1) > max_configurations:
+    """What the chosen rows tell, and what all but one of them tell: cheaper, for bounds.
+
+    Each of these costs a share 1 / C, and all at most half.
+    """
+    C = P.shape[1]
+    if C ** (len(chosen) + 1) > max_configurations:
         drawn = _drawn(P, chosen, max_configurations, rng)
         return drawn, [_Drawn(drawn.shares[::_SCREENED])]
-    without = [chosen[:j] + chosen[j + 1 :] for j in reversed(range(len(chosen)))]
+    without = [chosen[:j] + chosen[j + 1 :] for j in reversed(range(len(chosen)))][: C // 2]
     return _Configurations(P, chosen), [_Configurations(P, part) for part in without if part]
 
 
