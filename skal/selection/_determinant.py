@@ -17,6 +17,7 @@ from skal.utils._rows import Rows
 _CANDIDATES = 512  # rows that are kept exact
 _MAX_WIDTH = 1024  # up to here the D x D posterior covariance is kept
 _MAX_WIDTH_LABELED = 8192  # and up to here if more rows are labelled
+_LEVEL = 0.7  # quantile of the kept rows' bounds from which all bounds are brought up
 _MAX_AGE = 16  # updates of what is known of a kept row before it is made anew
 _FIXED = 512  # labelled rows added at a time
 _CHUNK_NUMBERS = 2**21
@@ -110,7 +111,7 @@ def _exact_front(variances, rank, size):
     while True:
         likely, _ = _largest(variances.upper, rank, size)
         variances.refresh(likely)
-        level = np.median(np.maximum(variances.upper[likely], 0.0))
+        level = np.quantile(np.maximum(variances.upper[likely], 0.0), _LEVEL)
         variances.refresh(np.flatnonzero(variances.upper >= level))
         front, rest = _largest(variances.upper, rank, width)
         front = front[variances.upper[front] > -np.inf]
