@@ -27,7 +27,7 @@ import torch
 from skal.utils._rows import Rows
 
 _CANDIDATES = 512  # rows that `farthest_first` keeps exact
-_FIRST_DRAWS, _MAX_DRAWS = 32, 256  # proposals of `sample_by_distance` between refreshes
+_FIRST_DRAWS, _MAX_DRAWS = 128, 256  # proposals of `sample_by_distance` between refreshes
 _MET_BY_ALL = 128  # centres that all rows are compared with, whatever their group
 _BLOCK = 512  # centres in one GEMM of a refresh
 _FEW, _LANES = 16, 16  # up to so many centres go first in a product; more, in multiples, last
@@ -120,7 +120,7 @@ def sample_by_distance(
     tol : float, default=0.0
         A squared distance of at most `tol` times the squared norm of the row counts as 0.
 
-    first_draws, max_draws : int, default=32, 256
+    first_draws, max_draws : int, default=128, 256
         Fewest and most proposals between two refreshes.
 
     Returns

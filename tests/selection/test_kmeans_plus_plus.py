@@ -108,7 +108,7 @@ def test_bounds_within_groups_are_bounds(rng):
 
 
 def test_groups_save_products_and_keep_the_prefix(rng, monkeypatch):
-    rows = residual_rows(rng, 2000, 10, 10)
+    rows = residual_rows(rng, 6000, 10, 10)
     products, compute = [], Rows.products
 
     def counted(self, block, **options):
@@ -118,7 +118,7 @@ def test_groups_save_products_and_keep_the_prefix(rng, monkeypatch):
     monkeypatch.setattr(Rows, "products", counted)
     whole = KMeansPlusPlus(random_state=0).select(rows, 800)
     assert len(set(whole)) == 800
-    assert sum(products) < 0.6 * 2000 * 800
+    assert sum(products) < 0.6 * 6000 * 800
     for n in (100, 129, 500):
         np.testing.assert_array_equal(KMeansPlusPlus(random_state=0).select(rows, n), whole[:n])
 
