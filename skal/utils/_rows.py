@@ -11,7 +11,7 @@ import torch
 
 _CHUNK_BYTES = 8 * 2**20  # of one chunk in float64
 _MAX_CHUNK = 4096
-_SCAN_NUMBERS = 2**16  # of one piece of a pass without products: it stays in the cache
+_SCAN_NUMBERS = 2**18  # of one piece of a pass without products: little enough for the cache
 _CUDA_CHUNKS = 8  # an accelerator wants larger products than a core
 
 
