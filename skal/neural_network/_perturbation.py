@@ -1,13 +1,17 @@
 """Other parameters for a while, and derivatives with respect to them."""
 
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import islice
 
 import torch
 
 from skal.neural_network._net import first_output
 from skal.neural_network._probabilities import log_probabilities
+
+# Directions that are differentiated along in one pass, fewer for nets of many parameters.
+_TOGETHER, _TOGETHER_NUMBERS = 6, 2**24
 
 
 class PerturbationMixin:
@@ -43,8 +47,8 @@ class PerturbationMixin:
             outputs = _call_with(self.module, parameters, chunk)
         return as_columns(first_output(outputs))
 
-    def directional_derivative(self, X, quantity, direction):
-        """Differentiate a quantity along a direction in the space of parameters, exactly.
+    def directional_derivatives(self, X, quantity, directions):
+        """Differentiate a quantity along directions in the space of parameters, exactly.
 
         Parameters
         ----------
@@ -54,18 +58,21 @@ class PerturbationMixin:
         quantity : {"features", "logits", "outputs", "probabilities"}
             What is differentiated.
 
-        direction : dict of str to tensor
-            A tensor for each parameter of the module that moves, by name.
+        directions : iterable of dict of str to tensor
+            Each holds a tensor for each parameter of the module that moves, by name.
 
-        Returns
-        -------
+        Yields
+        ------
         dZ : tensor of shape (n_samples, q)
-            Derivative of the quantity of each row, by forward-mode differentiation: one pass.
+            Derivative of the quantity of each row along one direction, by forward-mode
+            differentiation. A pass serves a few directions, for which it computes the quantity
+            itself once.
 
         Raises
         ------
         ValueError
-            If the module has recurrent layers, which torch leaves changed by this.
+            If the module has recurrent layers, which torch leaves changed by this, or layers that
+            torch has no forward-mode derivative for.
         """
         if any(isinstance(layer, torch.nn.RNNBase) for layer in self.module.modules()):
             raise ValueError(
@@ -73,19 +80,40 @@ class PerturbationMixin:
                 "differentiate along a direction without leaving them changed. Use finite "
                 "differences (method='finite_difference')."
             )
+        directions, n_together = iter(directions), self._n_together()
+        while steps := list(islice(directions, n_together)):
+            try:
+                found = self.map(partial(self._differentiate, quantity, steps), X)
+            except NotImplementedError as error:
+                raise ValueError(
+                    f"torch cannot differentiate {type(self.module).__name__} along a direction. "
+                    "Use finite differences (method='finite_difference'). "
+                    f"({str(error).splitlines()[0]})"
+                ) from error
+            yield from found.unbind(1)
 
-        def differentiate(chunk):
-            own = self.parameters()
-            base = {name: own[name] for name in direction}
-            # Laid out as the parameters are during a pass.
-            steps = {name: torch.empty_like(base[name]).copy_(direction[name]) for name in base}
+    def _n_together(self):
+        """How many directions share a pass: few in large nets, and one where images fill caches."""
+        n_par = sum(value.numel() for value in self.parameters().values())
+        return 1 if self._convolves else max(1, min(_TOGETHER, _TOGETHER_NUMBERS // n_par))
 
+    def _differentiate(self, quantity, steps, chunk):
+        """The derivatives of a chunk along some directions, (n, k, q)."""
+        own = self.parameters()
+        base = {name: own[name] for name in steps[0]}
+        # Laid out as the parameters are during a pass.
+        steps = [
+            {name: torch.empty_like(base[name]).copy_(step[name]) for name in base}
+            for step in steps
+        ]
+
+        def along(step):
             def value(moved):
                 return self._value(quantity, chunk, moved)
 
-            return torch.func.jvp(value, (base,), (steps,))[1]
+            return torch.func.jvp(value, (base,), (step,))[1]
 
-        return self.map(differentiate, X)
+        return _for_each(along, steps)
 
     def _value(self, quantity, chunk, parameters):
         """A quantity of one chunk as a differentiable function of the parameters."""
@@ -154,6 +182,16 @@ class PerturbationMixin:
         finally:
             for name, value in before.items():
                 own[name].copy_(value)
+
+
+def _for_each(function, steps):
+    """Apply a function to each dict of tensors in `steps`: k results (n, ...) as (n, k, ...)."""
+    if len(steps) > 1:
+        together = {name: torch.stack([step[name] for step in steps]) for name in steps[0]}
+        # Some operations torch can only do for one after another.
+        with suppress(RuntimeError):
+            return torch.func.vmap(function, out_dims=1)(together)
+    return torch.stack([function(step) for step in steps], dim=1)
 
 
 def _call_with(module, parameters, chunk):

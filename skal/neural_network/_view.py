@@ -404,9 +404,12 @@ class NetView(PerturbationMixin):
         trained = self.net.batch_size if isinstance(self.net.batch_size, int) else 1
         values = _CHUNK_VALUES
         if self.device.type == "cpu":
-            convolves = any(isinstance(layer, nn.Conv2d) for layer in self._layers.values())
-            values = _IMAGE_VALUES if convolves else _CPU_VALUES
+            values = _IMAGE_VALUES if self._convolves else _CPU_VALUES
         return max(trained, 16, min(8192, values // max(1, n_values)) // 16 * 16)
+
+    @property
+    def _convolves(self):
+        return any(isinstance(layer, nn.Conv2d) for layer in self._layers.values())
 
     def _to_device(self, X, rows, check, dtype):
         if isinstance(X, Mapping):

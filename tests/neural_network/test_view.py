@@ -581,26 +581,57 @@ def test_devices(device):
 # ---------------------------------------------------------------------- other parameters
 
 
+class _OneByOne(torch.autograd.Function):
+    """The hyperbolic tangent, with a derivative that torch cannot do for several at once."""
+
+    @staticmethod
+    def forward(values):
+        return values.tanh()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_forward(output)
+
+    @staticmethod
+    def jvp(ctx, tangent):
+        (output,) = ctx.saved_tensors
+        return tangent * (1 - output**2)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * 0
+
+
+class _OneByOneLayer(nn.Module):
+    def forward(self, X):
+        return _OneByOne.apply(X)
+
+
+@pytest.mark.parametrize("activation", ["tanh", _OneByOneLayer])
 @pytest.mark.parametrize("quantity", ["features", "logits", "outputs", "probabilities"])
-def test_directional_derivatives_are_those_of_central_differences(quantity):
+def test_directional_derivatives_are_those_of_central_differences(quantity, activation):
     net = NeuralNetClassifier(
-        module__hidden=(8,), module__activation="tanh", max_epochs=3, random_state=0
+        module__hidden=(8,), module__activation=activation, max_epochs=3, random_state=0
     )
     view = NetView(make_pipeline(StandardScaler(), net).fit(X, Y > 0))
     view.module.double()
     generator = torch.Generator().manual_seed(0)
-    direction = {
-        name: torch.randn(value.shape, generator=generator, dtype=torch.float64)
-        for name, value in view.parameters().items()
-    }
-    moved = {}
-    for sign in (1, -1):
-        with view.shifted({name: sign * 1e-4 * step for name, step in direction.items()}):
-            moved[sign] = view.observe(X, quantity).double()
-    expected = (moved[1] - moved[-1]) / 2e-4
-    derivative = view.directional_derivative(X, quantity, direction)
-    assert derivative.shape == view.observe(X, quantity).shape
-    assert_allclose(derivative, expected, atol=2e-3 * expected.abs().max())
+    directions = [
+        {
+            name: torch.randn(value.shape, generator=generator, dtype=torch.float64)
+            for name, value in view.parameters().items()
+        }
+        for _ in range(8)  # more than share a pass
+    ]
+    derivatives = list(view.directional_derivatives(X, quantity, iter(directions)))
+    for direction, derivative in zip(directions, derivatives, strict=True):
+        moved = {}
+        for sign in (1, -1):
+            with view.shifted({name: sign * 1e-4 * step for name, step in direction.items()}):
+                moved[sign] = view.observe(X, quantity).double()
+        expected = (moved[1] - moved[-1]) / 2e-4
+        assert derivative.shape == expected.shape
+        assert_allclose(derivative, expected, atol=2e-3 * expected.abs().max())
 
 
 def test_shifted_parameters_are_put_back_bitwise():
@@ -672,5 +703,24 @@ def test_derivatives_of_recurrent_nets_are_refused():
     direction = {name: torch.ones_like(value) for name, value in view.parameters().items()}
     before = view.outputs(X)
     with pytest.raises(ValueError, match="has recurrent layers.*finite_difference"):
-        view.directional_derivative(X, "outputs", direction)
+        next(view.directional_derivatives(X, "outputs", [direction]))
     assert torch.equal(view.outputs(X), before)
+
+
+class _Bag(nn.Module):
+    """Looks columns up, by an operation that torch has no forward-mode derivative for."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.EmbeddingBag(50, 3)
+        self.head = nn.Linear(3, 1)
+
+    def forward(self, X):
+        return self.head(self.body(X.abs().long().clamp(max=49)))
+
+
+def test_a_net_that_torch_cannot_differentiate_is_told_what_to_do():
+    view = NetView(NeuralNetRegressor(_Bag, max_epochs=1, random_state=0).fit(X, Y))
+    direction = {name: torch.ones_like(value) for name, value in view.parameters().items()}
+    with pytest.raises(ValueError, match="cannot differentiate _Bag .*finite_difference"):
+        next(view.directional_derivatives(X, "outputs", [direction, direction]))

@@ -102,10 +102,10 @@ def test_an_orthonormal_basis_needs_no_expectation(request, classifier, monkeypa
     def basis_vector(self, shaken, k):
         flat = torch.tensor(basis[:, k], dtype=torch.float32)
         parts = flat.split([value.numel() for _, value in shaken])
-        direction = {n: p.reshape(v.shape) for (n, v), p in zip(shaken, parts, strict=True)}
-        return direction, 1.0
+        return {n: p.reshape(v.shape) for (n, v), p in zip(shaken, parts, strict=True)}
 
-    monkeypatch.setattr(NoiseStability, "_noise", basis_vector)
+    monkeypatch.setattr(NoiseStability, "_direction", basis_vector)
+    monkeypatch.setattr(NoiseStability, "_scale", lambda self, shaken: 1.0)
     strategy = _strategy(model, n_perturbations=n_par, normalize="paper", method="jvp")
     Z = strategy.transform(X).astype(np.float64)
     J = _jacobians(model, X, target, names)
@@ -159,7 +159,7 @@ def test_presets_are_the_published_forms(request, name, preset):
         assert any(n.endswith("bias") for n in names)
     noise = []
     for k in range(4):
-        direction, _ = strategy._noise(shaken, k)
+        direction = strategy._direction(shaken, k)
         noise.append({n: zeta * step for n, step in direction.items()})
         parts = [(noise[-1][n].norm(), value.norm()) for n, value in shaken]
         if preset == "official":
