@@ -226,13 +226,15 @@ class _Clusters:
 
     def _candidates(self, pick, sizes):
         """`pick`, and the picks to come if each leaves its cluster the share that others left."""
-        n_large = min(len(sizes), self.speculated)
+        # Among few clusters, what a pick leaves of its own is hard to foresee.
+        n_candidates = min(self.speculated, max(8, 2 * len(sizes)))
+        n_large = min(len(sizes), n_candidates)
         large = np.argpartition(-sizes, n_large - 1)[:n_large]
         queue = [(-sizes[k], k) for k in large.tolist() if sizes[k] > 0]
         heapq.heapify(queue)
         members, candidates = {}, [pick]
-        for _ in range(4 * self.speculated):
-            if not queue or len(candidates) == self.speculated:
+        for _ in range(4 * n_candidates):
+            if not queue or len(candidates) == n_candidates:
                 break
             size, k = queue[0]
             if k not in members:
