@@ -26,6 +26,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from sklearn import datasets
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -43,6 +44,7 @@ from skal.strategies import (
     CoreSet,
     ExpectedGradientLength,
     GradientEmbedding,
+    QueryByCommittee,
     TypiClust,
 )
 
@@ -60,7 +62,7 @@ DATA = {
     "house_prices": ("regression", 20, {"small": (20, 200), "large": (80, 260)}, None),
     "ames_full": ("regression", 20, {"small": (20, 200), "large": (80, 260)}, None),
 }
-MODELS = ("linear", "mlp", "cnn")
+MODELS = ("linear", "mlp", "cnn", "forest")
 IMAGES = {"mnist": 28, "digits": 8}
 MIN_RUNS = 5  # cells of fewer repeats are not shown
 SCORING = {"classification": "accuracy", "regression": "neg_mean_absolute_error"}
@@ -72,10 +74,16 @@ ALL_STRATEGIES = {
     "bait": BAIT(),
     "egl": ExpectedGradientLength(),
     "ralif-conditional": RALIF(aggregate="conditional"),
+    "query-by-committee": QueryByCommittee(),
 }
 TASK_TYPES = {"classification": "classifier", "regression": "regressor"}
 # What the linear model cannot give: dropout passes, an average of weights, more than one layer.
 NEEDS_NET = {"noise-stability", "lcmd-gradients"}
+# What a forest can be asked, which has neither features nor gradients.
+OF_FORESTS = {
+    "random", "least-confidence", "margin", "entropy", "query-by-committee", "coreset-inputs",
+    "typiclust-inputs",
+}  # fmt: skip
 # Prohibitive where classes times features are many thousands.
 TOO_WIDE = {("bait", "letter"), ("bait", "mnist")}
 # Made for batches of some tens: hundreds tell all there is to know of 50 models, and what a row
@@ -160,7 +168,9 @@ def estimator(name, model, X):
             small_cnn, module__side=IMAGES[name], max_epochs=30, batch_size=32
         )
         return make_pipeline(FunctionTransformer(to_images), net)
-    if model == "linear":
+    if model == "forest":
+        predictor = RandomForestRegressor() if task == "regression" else RandomForestClassifier()
+    elif model == "linear":
         predictor = Ridge(alpha=10.0) if task == "regression" else LogisticRegression(max_iter=300)
     elif task == "regression":
         predictor = NeuralNetRegressor(standardize_y=True, max_epochs=60, **TRAINING)
@@ -180,6 +190,8 @@ def serves(strategy, name, model):
         return False
     if strategy == "egl" and DATA[name][0] == "regression":
         return False  # needs an ensemble
+    if model == "forest" or strategy == "query-by-committee":
+        return model == "forest" and strategy in OF_FORESTS
     from_net = {"stochastic_passes", "weights_history"} & set(tags.needs)
     if model == "linear" and (from_net or strategy in NEEDS_NET or strategy.endswith("-inputs")):
         return False  # of a linear model the inputs are the features
@@ -316,7 +328,8 @@ def summary(settings, task):
     table = compare(chosen)
     frames = [complete(f) for f in chosen.values() if f["repeat"].nunique() >= MIN_RUNS]
     below = rounds_below_baseline(frames, score=SCORING[task])
-    ranks = {model: ranks_of(chosen, model, SCORING[task]) for model in MODELS}
+    models = dict.fromkeys(model for _, model, _ in chosen)
+    ranks = {model: ranks_of(chosen, model, SCORING[task]) for model in models}
     lines = table.groupby("strategy").agg(
         settings=("z", "size"),
         mean_gain=("ratio", lambda r: 100 * (r.mean() - 1)),
@@ -393,6 +406,13 @@ def report(options):
     )
     table = compare(settings)
     table.round(5).to_csv(options.output / "table.csv", index=False)
+    # Apart from the others: few strategies serve forests, and one serves nothing else.
+    of_forests = table["model"] == "forest"
+    if of_forests.any():
+        which_when(table[of_forests]).to_csv(options.output / "which_when_forests.csv", index=False)
+        as_matrix(table[of_forests]).to_csv(options.output / "forests.csv")
+    table = table[~of_forests]
+    settings = {s: frame for s, frame in settings.items() if s[1] != "forest"}
     which_when(table).to_csv(options.output / "which_when.csv", index=False)
     for task in SCORING:
         part = table[[DATA[name][0] == task for name in table["data"]]]

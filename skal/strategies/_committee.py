@@ -79,8 +79,11 @@ class QueryByCommittee(QueryStrategy):
     Notes
     -----
     Members that were trained on a sample without some of the classes give these probability 0. "kl"
-    is the mutual information between the label and the member. Boosting stages correct each other
-    and are no committee. Cost: one pass of each member over the pool, O(T n_pool C) memory.
+    is the mutual information between the label and the member. Trees grown until their leaves are
+    pure, as those of a forest are by default, answer 0 or 1: "kl" is then the entropy of the mean,
+    and no safer with many classes than entropy is (see the reliability study). Boosting stages
+    correct each other and are no committee. Cost: one pass of each member over the pool,
+    O(T n_pool C) memory.
 
     References
     ----------

@@ -18,13 +18,14 @@ from sklearn.ensemble import (
     VotingClassifier,
     VotingRegressor,
 )
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skal.strategies import QueryByCommittee
+from skal.strategies import EntropySampling, QueryByCommittee
 from skal.strategies._committee import _disagreement
 from skal.utils._compat import InvalidParameterError
 
@@ -177,3 +178,14 @@ def test_bad_measures():
         QueryByCommittee(RandomForestClassifier(n_estimators=1)).fit(X, Y)
     with pytest.raises(ValueError, match="serves one output"):
         QueryByCommittee(forest).fit(X, np.column_stack([Y, Y]))
+
+
+def test_fully_grown_trees_disagree_by_the_entropy_of_their_mean():
+    forest = FrozenEstimator(RandomForestClassifier(20, random_state=0).fit(X[::5], Y[::5]))
+    disagreement = QueryByCommittee(forest).fit(X, Y).transform(X)
+    assert_allclose(disagreement, EntropySampling(forest).fit(X, Y).transform(X), atol=1e-6)
+    smooth = FrozenEstimator(
+        RandomForestClassifier(20, min_samples_leaf=5, random_state=0).fit(X[::5], Y[::5])
+    )
+    disagreement = QueryByCommittee(smooth).fit(X, Y).transform(X)
+    assert disagreement.max() < EntropySampling(smooth).fit(X, Y).transform(X).max() - 0.1
