@@ -80,8 +80,13 @@ class PerturbationMixin:
                 "differentiate along a direction without leaving them changed. Use finite "
                 "differences (method='finite_difference')."
             )
-        directions, n_together = iter(directions), self._n_together()
-        while steps := list(islice(directions, n_together)):
+        own, n_together = self.parameters(), self._n_together()
+        directions = iter(directions)
+        while several := list(islice(directions, n_together)):
+            steps = {
+                name: torch.stack([step[name] for step in several]).to(own[name])
+                for name in several[0]
+            }
             try:
                 found = self.map(partial(self._differentiate, quantity, steps), X)
             except NotImplementedError as error:
@@ -98,14 +103,9 @@ class PerturbationMixin:
         return 1 if self._convolves else max(1, min(_TOGETHER, _TOGETHER_NUMBERS // n_par))
 
     def _differentiate(self, quantity, steps, chunk):
-        """The derivatives of a chunk along some directions, (n, k, q)."""
+        """The derivatives of a chunk along k directions, which are stacked: (n, k, q)."""
         own = self.parameters()
-        base = {name: own[name] for name in steps[0]}
-        # Laid out as the parameters are during a pass.
-        steps = [
-            {name: torch.empty_like(base[name]).copy_(step[name]) for name in base}
-            for step in steps
-        ]
+        base = {name: own[name] for name in steps}
 
         def along(step):
             def value(moved):
@@ -113,7 +113,15 @@ class PerturbationMixin:
 
             return torch.func.jvp(value, (base,), (step,))[1]
 
-        return _for_each(along, steps)
+        each = zip(*steps.values(), strict=True)
+        singly = [dict(zip(steps, step, strict=True)) for step in each]
+        if len(singly) > 1:
+            # Some operations torch can only do for one after another.
+            with suppress(RuntimeError):
+                return torch.func.vmap(along, out_dims=1)(steps)
+        for step in singly:  # laid out as the parameters are during a pass
+            step.update({name: torch.empty_like(base[name]).copy_(step[name]) for name in base})
+        return torch.stack([along(step) for step in singly], dim=1)
 
     def _value(self, quantity, chunk, parameters):
         """A quantity of one chunk as a differentiable function of the parameters."""
@@ -182,16 +190,6 @@ class PerturbationMixin:
         finally:
             for name, value in before.items():
                 own[name].copy_(value)
-
-
-def _for_each(function, steps):
-    """Apply a function to each dict of tensors in `steps`: k results (n, ...) as (n, k, ...)."""
-    if len(steps) > 1:
-        together = {name: torch.stack([step[name] for step in steps]) for name in steps[0]}
-        # Some operations torch can only do for one after another.
-        with suppress(RuntimeError):
-            return torch.func.vmap(function, out_dims=1)(together)
-    return torch.stack([function(step) for step in steps], dim=1)
 
 
 def _call_with(module, parameters, chunk):

@@ -591,6 +591,7 @@ class _OneByOne(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs, output):
         ctx.save_for_forward(output)
+        ctx.save_for_backward(output)
 
     @staticmethod
     def jvp(ctx, tangent):
@@ -599,7 +600,8 @@ class _OneByOne(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        return gradient * 0
+        (output,) = ctx.saved_tensors
+        return gradient * (1 - output**2)
 
 
 class _OneByOneLayer(nn.Module):
