@@ -272,20 +272,17 @@ def _symmetric_product(left, right):
 
 def _pairs(H):
     """Products of two features: (n_pairs, n)."""
-    (n, d), columns, start = H.shape, H.T.contiguous(), 0
+    (n, d), columns = H.shape, H.T.contiguous()
     pairs = H.new_empty((_n_pairs(d), n))
-    for a, b in _bands(d):
-        stop = start + (b - a) * (d - a)
-        out = pairs[start:stop].view(b - a, d - a, n)
-        torch.mul(columns[a:b, None], columns[a:], out=out)
-        start = stop
+    for a, b, at in _bands(d):
+        torch.mul(columns[a:b, None], columns[a:], out=pairs[at].view(b - a, d - a, n))
     return pairs
 
 
 def _folded(M):
     """The weights of the pairs in h' M h: (..., d, d) to (..., n_pairs)."""
     parts = []
-    for a, b in _bands(M.shape[-1]):
+    for a, b, _ in _bands(M.shape[-1]):
         part = M[..., a:b, a:].clone()
         part[..., b - a :] += M[..., b:, a:b].mT
         parts.append(part.flatten(-2))
@@ -294,20 +291,26 @@ def _folded(M):
 
 def _unfolded(sums, d):
     """The symmetric matrices of sums over products of two features: (m, n_pairs) to (m, d, d)."""
-    M, start = sums.new_empty((len(sums), d, d)), 0
-    for a, b in _bands(d):
-        part = sums[:, start : start + (b - a) * (d - a)].reshape(-1, b - a, d - a)
+    M = sums.new_empty((len(sums), d, d))
+    for a, b, at in _bands(d):
+        part = sums[:, at].reshape(-1, b - a, d - a)
         M[:, a:b, a:], M[:, a:, a:b] = part, part.mT
-        start += (b - a) * (d - a)
     return M
 
 
 def _n_pairs(d):
-    return sum((b - a) * (d - a) for a, b in _bands(d))
+    return _bands(d)[-1][2].stop
 
 
 def _bands(d):
-    return [(a, min(a + _BAND, d)) for a in range(0, d, _BAND)]
+    """Triples (a, b, at): the products of features a..b-1 with all from a on are the pairs `at`."""
+    bands, start = [], 0
+    for a in range(0, d, _BAND):
+        b = min(a + _BAND, d)
+        stop = start + (b - a) * (d - a)
+        bands.append((a, b, slice(start, stop)))
+        start = stop
+    return bands
 
 
 def _rounded(values):
