@@ -79,7 +79,7 @@ class NoiseStability(QueryStrategy):
 
     method : {"finite_difference", "jvp"}, default="finite_difference"
         "jvp" is the limit of small `zeta` by forward-mode differentiation: exact also for rows the
-        net is sure of, where float32 differences are mostly rounding, at 2 to 3 times the time.
+        net is sure of, where float32 differences are mostly rounding, at 2 to 4 times the time.
 
     preset : {"paper", "official"} or None, default=None
         Overrides `noise`, `params` and `normalize`: "paper" is ("global", "all", "paper"),
