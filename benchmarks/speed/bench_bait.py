@@ -36,7 +36,7 @@ def skal(pool, labeled, device="cpu"):
     """What BAIT does after the pass of the net."""
     import torch
 
-    from skal.selection._fisher import fisher_factors, fisher_greedy
+    from skal.selection._engines.fisher import fisher_factors, fisher_greedy
 
     def call(n):
         parts = [

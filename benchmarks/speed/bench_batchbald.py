@@ -29,7 +29,7 @@ N_TRAIN = 100
 def skal(P):
     import torch
 
-    from skal.selection._joint_entropy import joint_entropy_greedy
+    from skal.selection._engines.joint_entropy import joint_entropy_greedy
 
     def call(n):
         answers = torch.from_numpy(P).permute(0, 2, 1).contiguous()

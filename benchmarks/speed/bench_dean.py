@@ -32,7 +32,7 @@ N_CLUSTERS = 2_500
 
 def skal(P):
     """The clusters of AnnealedClusters."""
-    from skal.selection._single_linkage import JensenShannon, single_linkage
+    from skal.selection._engines.linkage import JensenShannon, single_linkage
 
     return lambda: single_linkage(JensenShannon(P), min(N_CLUSTERS, len(P) // 2))
 

@@ -1,9 +1,9 @@
 """Deterministic annealing around the centroids of clusters.
 
-    clusters of the rows; of each, the member of median importance rho: its centroid c
-    n_instances times:
-        a cluster, with probability rho_c / sum rho                      (with replacement)
-        a row s not chosen yet, with probability ~ exp(-beta d(c, s))    (without)
+clusters of the rows; of each, the member of median importance rho: its centroid c
+n_instances times:
+    a cluster, with probability rho_c / sum rho                      (with replacement)
+    a row s not chosen yet, with probability ~ exp(-beta d(c, s))    (without)
 """
 
 from numbers import Integral, Real
@@ -12,7 +12,7 @@ import numpy as np
 from scipy.cluster.hierarchy import linkage as scipy_linkage
 
 from skal.selection._base import BatchSelector
-from skal.selection._single_linkage import Euclidean, JensenShannon, cut, single_linkage
+from skal.selection._engines.linkage import Euclidean, JensenShannon, cut, single_linkage
 from skal.utils._compat import Interval, StrOptions
 from skal.utils._rows import as_rows
 from skal.utils.validation import check_n_instances

@@ -161,7 +161,7 @@ def _check_labeled(Z_labeled, rows):
 
 
 def _columns(rows):
-    """"5", or "3 x 4" for factored rows."""
+    """ "5", or "3 x 4" for factored rows."""
     return " x ".join(str(width) for width in reversed(rows.widths))
 
 

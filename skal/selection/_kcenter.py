@@ -3,7 +3,7 @@
 import numpy as np
 
 from skal.selection._base import BatchSelector
-from skal.selection._engine import NearestCentre, farthest_first
+from skal.selection._engines.nearest import NearestCentre, farthest_first
 from skal.utils._compat import StrOptions
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from skal.selection._base import BatchSelector
-from skal.selection._determinant import _explicit, _scaled, _sq_sums, greedy_variance
+from skal.selection._engines.determinant import explicit, greedy_variance, scaled, sq_sums
 from skal.utils._compat import Interval, StrOptions
 from skal.utils._rows import Rows
 
@@ -173,14 +173,14 @@ def _eigen(rows, scale):
     if is_dual:
         matrix = torch.zeros((width, width), dtype=torch.float64)
         for part in _parts(n, width):
-            F = _explicit(_scaled(rows, part, scale))
+            F = explicit(scaled(rows, part, scale))
             matrix.addmm_(F.T, F)
     else:
         matrix = torch.empty((n, n), dtype=torch.float64)
         for left in _parts(n, sum(rows.widths)):
-            block = _scaled(rows, left, scale)
+            block = scaled(rows, left, scale)
             for right in _parts(n, sum(rows.widths)):
-                other = _scaled(rows, right, scale)
+                other = scaled(rows, right, scale)
                 matrix[left, right] = block.products(other, dtype=torch.float64)
     values, vectors = torch.linalg.eigh(matrix)
     positive = values > _RANK * values[-1]
@@ -249,17 +249,17 @@ class _Projection:
         """Of few rows: float64 tensor (len(index), k)."""
         if not self.is_dual:
             return self.basis[torch.from_numpy(index)]
-        return _explicit(_scaled(self.rows, index, self.scale)) @ self.basis
+        return explicit(scaled(self.rows, index, self.scale)) @ self.basis
 
     def sq_lengths(self, directions):
         """Squared length of all rows along some orthonormal directions: ndarray (N,)."""
         if not self.is_dual:
-            return _sq_sums(self.basis @ directions.T).numpy()
+            return sq_sums(self.basis @ directions.T).numpy()
         block, n = self.basis @ directions.T, len(self.rows)
         found = np.empty(n)
         for part in _parts(n, self.rows.shape[1] + len(directions)):
-            F = _explicit(_scaled(self.rows, part, self.scale))
-            found[part] = _sq_sums(F @ block).numpy()
+            F = explicit(scaled(self.rows, part, self.scale))
+            found[part] = sq_sums(F @ block).numpy()
         return found
 
 

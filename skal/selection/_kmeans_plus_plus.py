@@ -3,7 +3,7 @@
 from numbers import Real
 
 from skal.selection._base import BatchSelector
-from skal.selection._engine import sample_by_distance
+from skal.selection._engines.nearest import sample_by_distance
 from skal.selection._kcenter import first_row, nearest_sq_distances
 from skal.utils._compat import Interval, StrOptions
 

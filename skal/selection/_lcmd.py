@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from skal.selection._base import BatchSelector
-from skal.selection._engine import (
-    _first_of,
-    _product_dtype,
-    _product_error,
-    _sq_difference,
-    _sq_distances,
+from skal.selection._engines.nearest import (
+    first_of,
+    product_dtype,
+    product_error,
+    sq_difference,
+    sq_distances,
 )
 from skal.selection._kcenter import first_row, nearest_sq_distances
 
@@ -128,13 +128,13 @@ def largest_cluster_first(rows, n, rng, *, fixed=None, first=None, speculated=_S
         clusters.add(first)
     while len(clusters.chosen) < n:
         sizes = clusters.sizes()
-        largest = _first_of(sizes, centre_rank[clusters.centre_keys()])
+        largest = first_of(sizes, centre_rank[clusters.centre_keys()])
         if sizes[largest] == 0:
             left = np.setdiff1d(np.arange(len(rows)), clusters.chosen)
             order = left[np.argsort(-rank[left])]
             return clusters.chosen + order[: n - len(clusters.chosen)].tolist()
         members = np.flatnonzero(clusters.nearest == largest)
-        pick = int(members[_first_of(clusters.value[members], rank[members])])
+        pick = int(members[first_of(clusters.value[members], rank[members])])
         if pick not in clusters.columns:
             clusters.speculate(pick, sizes)
         clusters.add(pick)
@@ -159,8 +159,8 @@ class _Clusters:
         self.nearest = np.zeros(len(rows), dtype=np.int64)
         self.value = np.full(len(rows), np.inf)
         self.speculated = max(1, min(speculated, 2**20 // sum(rows.widths)))
-        self._dtype = _product_dtype(self.rows, self.fixed)
-        self._relative = _product_error(self.rows.widths, self._dtype)
+        self._dtype = product_dtype(self.rows, self.fixed)
+        self._relative = product_error(self.rows.widths, self._dtype)
         largest = max(self.sq_norms.max(), self.fixed.sq_norms().max() if self.n_fixed else 0.0)
         self._absolute = 1e-24 * largest  # more than products can lose to underflow
         # A power of two, so that sums of squared distances cannot overflow.
@@ -305,7 +305,7 @@ class _Clusters:
         best = np.full(len(part), np.inf)
         for s in range(0, self.n_fixed, step):
             centres = self.fixed.gather(slice(s, s + step))
-            table = _sq_distances(gathered, self.sq_norms[part], centres, norms[s : s + step])
+            table = sq_distances(gathered, self.sq_norms[part], centres, norms[s : s + step])
             low, at = (found.numpy() for found in table.min(1))
             nearer = low < best
             best[nearer] = low[nearer]
@@ -316,7 +316,7 @@ class _Clusters:
         if len(at) and (at == at[0]).all():
             at = at[:1]  # one centre for all
         left, right = self.rows.gather(index).parts(), centres.gather(at).parts()
-        return _sq_difference(left, right).numpy()
+        return sq_difference(left, right).numpy()
 
     def _batches(self, index):
         step = max(1, _EXACT_NUMBERS // sum(self.rows.widths))

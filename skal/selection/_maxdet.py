@@ -5,7 +5,7 @@ from numbers import Real
 import numpy as np
 
 from skal.selection._base import BatchSelector
-from skal.selection._determinant import PosteriorVariance, greedy_variance
+from skal.selection._engines.determinant import PosteriorVariance, greedy_variance
 from skal.utils._compat import Interval
 
 

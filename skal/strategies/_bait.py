@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.utils import get_tags
 
-from skal.selection._fisher import fisher_factors, fisher_greedy
+from skal.selection._engines.fisher import fisher_factors, fisher_greedy
 from skal.strategies._base import QueryStrategy
 from skal.strategies._last_layer import last_layer, with_constant
 from skal.strategies._linear_regression import regression_features

@@ -5,7 +5,7 @@ from numbers import Integral
 import numpy as np
 import torch
 
-from skal.selection._joint_entropy import joint_entropy_greedy
+from skal.selection._engines.joint_entropy import joint_entropy_greedy
 from skal.strategies._bald import mutual_information
 from skal.strategies._base import QueryStrategy
 from skal.strategies._posterior import PosteriorStrategy

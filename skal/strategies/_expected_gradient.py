@@ -202,9 +202,7 @@ class ExpectedGradientLength(QueryStrategy):
             owner = type(self).__name__
             H = NetView(member, device=self.device, needed_by=owner).features(X)
         else:
-            H = _numeric_rows(
-                predictor_inputs(member, X), torch.device("cpu"), type(self).__name__
-            )
+            H = _numeric_rows(predictor_inputs(member, X), torch.device("cpu"), type(self).__name__)
         return self._sq_norms(H).cpu().numpy()
 
     def _committee(self, ensemble):

@@ -9,8 +9,8 @@ from sklearn.utils import get_tags
 from skal.neural_network import has_net
 from skal.neural_network._curvature import directional_losses
 from skal.neural_network._net_curvature import NetCurvature
-from skal.selection._clusters import by_kmeans, by_mean_shift
-from skal.selection._engine import sample_by_distance
+from skal.selection._engines.clusters import by_kmeans, by_mean_shift
+from skal.selection._engines.nearest import sample_by_distance
 from skal.strategies._base import QueryStrategy
 from skal.strategies._influence import (
     LastLayerInfluence,

@@ -9,7 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from skal.selection import AnnealedClusters
 from skal.selection._annealed import _draw_many, upper_medians
-from skal.selection._single_linkage import Euclidean, JensenShannon
+from skal.selection._engines.linkage import Euclidean, JensenShannon
 
 RNG = np.random.default_rng(0)
 P = RNG.dirichlet([0.5, 0.5, 0.5], 12)

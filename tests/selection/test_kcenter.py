@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from skal.selection import KCenterGreedy
-from skal.selection import _engine as engine
+from skal.selection._engines import nearest as engine
 from skal.utils._rows import Rows
 
 

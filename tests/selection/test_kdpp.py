@@ -65,9 +65,7 @@ def _with_a_sum(Z):
 def test_exact_draws_follow_the_law(case, rng):
     rows = CASES[case](rng)
     Z = rows if isinstance(rows, np.ndarray) else dense(*rows.parts())
-    assert_follows(
-        lambda rng: KDPP(method="exact", random_state=rng).select(rows, 3), law(Z, 3)
-    )
+    assert_follows(lambda rng: KDPP(method="exact", random_state=rng).select(rows, 3), law(Z, 3))
 
 
 @pytest.mark.parametrize("n", [2, 5])

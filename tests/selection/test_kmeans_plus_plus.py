@@ -8,7 +8,7 @@ import torch
 from scipy.stats import chisquare
 
 from skal.selection import KMeansPlusPlus
-from skal.selection import _engine as engine
+from skal.selection._engines import nearest as engine
 from skal.utils._rows import Rows
 
 

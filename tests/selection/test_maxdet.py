@@ -6,7 +6,7 @@ import torch
 from scipy.stats import chisquare
 
 from skal.selection import MaxDet
-from skal.selection import _determinant as determinant
+from skal.selection._engines import determinant as determinant
 from skal.utils._rows import Rows
 
 

@@ -6,7 +6,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 from sklearn.metrics import adjusted_rand_score
 
-from skal.selection._single_linkage import Euclidean, JensenShannon, single_linkage
+from skal.selection._engines.linkage import Euclidean, JensenShannon, single_linkage
 
 
 def scipy_labels(distances, n_clusters, method="single"):

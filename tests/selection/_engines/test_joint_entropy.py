@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skal.selection import _joint_entropy as module
-from skal.selection._joint_entropy import joint_entropy_greedy
+from skal.selection._engines import joint_entropy as module
+from skal.selection._engines.joint_entropy import joint_entropy_greedy
 
 
 def probabilities(n, C, T, seed=0, concentration=0.5):

@@ -12,7 +12,7 @@ adding the row lowers tr(M^-1 F) by tr(B (I + A)^-1), removing it raises it by t
 import numpy as np
 import torch
 
-from skal.selection._engine import _first_of
+from skal.selection._engines.nearest import first_of
 from skal.utils._memory import keep_freed_memory
 
 _CHUNK_NUMBERS = 2**20  # of float64 in the products of one chunk of rows
@@ -106,7 +106,7 @@ def fisher_greedy(pool, labeled, n_instances, rng, *, regularization=1.0, oversa
         if not chosen:
             first_gains = gains.copy()
         gains[chosen] = -np.inf
-        chosen.append(int(_first_of(_rounded(gains), rank)))
+        chosen.append(int(first_of(_rounded(gains), rank)))
         if len(chosen) < n_forward:
             design.add(chosen[-1])
 
@@ -115,7 +115,7 @@ def fisher_greedy(pool, labeled, n_instances, rng, *, regularization=1.0, oversa
     if n_forward > n_instances:
         design.add(n_forward - 1)
     while len(chosen) > n_instances:
-        out = int(_first_of(_rounded(-design.losses()), -rank[chosen]))
+        out = int(first_of(_rounded(-design.losses()), -rank[chosen]))
         if len(chosen) > n_instances + 1:
             design.remove(out)
         keep = np.delete(np.arange(len(chosen)), out)

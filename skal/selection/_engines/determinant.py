@@ -1,6 +1,6 @@
 """Greedy determinants: the row of largest posterior variance, again and again.
 
-A pick lowers the variance of all rows, so that old variances are upper bounds. As in `_engine`, the
+A pick lowers the variance of all rows, so that old variances are upper bounds. As in `nearest`, the
 512 rows of largest bound are kept exact, with their covariances in float64, and picks go on while
 the best of them beats the bound of all others; then bounds that may matter are lowered by the
 picks since, in one float32 GEMM. Whatever decides is float64.
@@ -11,7 +11,13 @@ Rows are seen in units of the longest one: nothing depends on the scale, or over
 import numpy as np
 import torch
 
-from skal.selection._engine import _as_slice, _first_of, _largest, _product_dtype, _product_error
+from skal.selection._engines.nearest import (
+    as_slice,
+    first_of,
+    largest,
+    product_dtype,
+    product_error,
+)
 from skal.utils._rows import Rows
 
 _CANDIDATES = 512  # rows that are kept exact
@@ -83,7 +89,7 @@ def _pick_from_front(variances, n, front, rank, rest, stop):
     columns = np.empty((min(n, len(front)), len(front)))
     picked = []
     while len(picked) < n:
-        best = _first_of(rounded, rank[front])
+        best = first_of(rounded, rank[front])
         if rounded[best] <= stop or (rounded[best], rank[front[best]]) < rest:
             break
         known = columns[: len(picked)]
@@ -109,14 +115,14 @@ def _exact_front(variances, rank, size):
     """
     width = size
     while True:
-        likely, _ = _largest(variances.upper, rank, size)
+        likely, _ = largest(variances.upper, rank, size)
         variances.refresh(likely)
         level = np.quantile(np.maximum(variances.upper[likely], 0.0), _LEVEL)
         variances.refresh(np.flatnonzero(variances.upper >= level))
-        front, rest = _largest(variances.upper, rank, width)
+        front, rest = largest(variances.upper, rank, width)
         front = front[variances.upper[front] > -np.inf]
         loose = variances.make_exact(front, together=width == size)
-        best = front[_first_of(variances.upper[front], rank[front])]
+        best = front[first_of(variances.upper[front], rank[front])]
         if (variances.upper[best], rank[best]) >= rest:
             break
         if loose and variances.forget():
@@ -124,7 +130,7 @@ def _exact_front(variances, rank, size):
         if variances.is_current(np.flatnonzero(variances.upper >= variances.upper[best])):
             width *= 2  # rounding keeps the bounds from telling: make more of them exact
     if width > size:
-        front, rest = _largest(variances.upper, rank, size)
+        front, rest = largest(variances.upper, rank, size)
         front = front[variances.upper[front] > -np.inf]
         variances.make_exact(front, together=True)
     return front, rest, variances.upper[best]
@@ -161,16 +167,16 @@ class PosteriorVariance:
             self.state = _WeightSpace(width, noise, kept)
         else:
             self.state = _RowSpace(sum(rows.widths), noise)
-        self._dtype = _product_dtype(rows, fixed)
+        self._dtype = product_dtype(rows, fixed)
         self._forgotten_at, self._front = -1, None
         for a in range(0, n_fixed, _FIXED):
-            self.state.add(_scaled(fixed, slice(a, a + _FIXED), self.scale))
+            self.state.add(scaled(fixed, slice(a, a + _FIXED), self.scale))
         if kept:
             self.state.drop_directions()
 
     def gather(self, index):
         """Few rows in float64, in units of the longest."""
-        return _scaled(self.rows, index, self.scale)
+        return scaled(self.rows, index, self.scale)
 
     def add(self, positions, points):
         """Make rows of the pool known."""
@@ -239,10 +245,10 @@ class PosteriorVariance:
         """Lower some bounds by the known rows start..count-1."""
         state, device = self.state, self.rows.device
         anew = state.is_kept and (start < state.first or 2 * (count - start) >= state.width)
-        relative = _product_error(state.product_widths(self.rows.widths), self._dtype)
+        relative = product_error(state.product_widths(self.rows.widths), self._dtype)
         block, size = state.block(start, count, anew, self.scale, self._dtype, device)
         for part in self._parts(group):
-            chunk = self.rows.read(_as_slice(part), self._dtype)
+            chunk = self.rows.read(as_slice(part), self._dtype)
             found = state.apply(chunk, block, anew).cpu().numpy().astype(np.float64)
             prior = self.prior[part]
             if anew:
@@ -323,26 +329,26 @@ class _WeightSpace:
         return (self.width,)
 
     def expanded(self, points):
-        return Rows(_explicit(points))
+        return Rows(explicit(points))
 
     def explain(self, points):
         """F M, from which (co)variances of the rows follow: float64 tensor (n, D)."""
-        return self._times(_explicit(points))
+        return self._times(explicit(points))
 
     def explain_more(self, points, known, since):
         """The same from what it was when so many rows were known."""
         U = self.U[since - self.first :]
-        return known - (_explicit(points) @ U.T) @ U
+        return known - (explicit(points) @ U.T) @ U
 
     def variance_from(self, points, known):
-        return torch.linalg.vecdot(_explicit(points), known)
+        return torch.linalg.vecdot(explicit(points), known)
 
     def column_from(self, points, known, k):
-        return known @ _explicit(points)[k]
+        return known @ explicit(points)[k]
 
     def add(self, points):
         """Make rows known."""
-        F = _explicit(points)
+        F = explicit(points)
         C = self._times(F)
         new = torch.linalg.solve_triangular(_cholesky(F @ C.T, self.noise), C, upper=False)
         if self.is_kept:
@@ -361,8 +367,8 @@ class _WeightSpace:
 
     def apply(self, chunk, block, anew):
         """z M z of every row z of a chunk, times the scale, or the sum of squares of z U."""
-        Z = _explicit(chunk)
-        return torch.linalg.vecdot(Z @ block, Z) if anew else _sq_sums(Z @ block)
+        Z = explicit(chunk)
+        return torch.linalg.vecdot(Z @ block, Z) if anew else sq_sums(Z @ block)
 
     def _times(self, F):
         """F M."""
@@ -401,7 +407,7 @@ class _RowSpace:
         return torch.cat([known, more], dim=1)
 
     def variance_from(self, points, known):
-        return torch.from_numpy(points.sq_norms()) - _sq_sums(known)
+        return torch.from_numpy(points.sq_norms()) - sq_sums(known)
 
     def column_from(self, points, known, k):
         prior = points.products(points.gather(slice(k, k + 1)), dtype=torch.float64)[:, 0]
@@ -431,15 +437,15 @@ class _RowSpace:
 
     def apply(self, chunk, block, anew):
         X, columns = block
-        return _sq_sums(chunk.products(X, dtype=columns.dtype) @ columns)
+        return sq_sums(chunk.products(X, dtype=columns.dtype) @ columns)
 
 
-def _scaled(rows, index, scale):
+def scaled(rows, index, scale):
     first, *others = rows.gather(index).parts()
     return Rows(first / scale, *others)
 
 
-def _explicit(rows):
+def explicit(rows):
     """The matrix that few rows stand for."""
     parts = rows.parts()
     if len(parts) == 1:
@@ -447,7 +453,7 @@ def _explicit(rows):
     return (parts[1][:, :, None] * parts[0][:, None, :]).flatten(1)
 
 
-def _sq_sums(table):
+def sq_sums(table):
     """Sum of squares of every row."""
     return torch.linalg.vecdot(table, table)
 

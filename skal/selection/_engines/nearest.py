@@ -159,7 +159,7 @@ def _draw_and_accept(near, n, rng, n_draws):
     near.exact(draws)
     value, zero_below = near.upper[draws], near.zero_below[draws]
     drawn, sq_norms = near.rows.gather(draws), near.sq_norms[draws]
-    between = _sq_distances(drawn, sq_norms, drawn, sq_norms).numpy()
+    between = sq_distances(drawn, sq_norms, drawn, sq_norms).numpy()
     between[between <= zero_below] = 0.0
     n_before = len(near.chosen)
     for k, position in enumerate(draws.tolist()):
@@ -173,7 +173,7 @@ def _pick_from_front(near, n, front, rank, rest):
     """Pick from the exact rows `front` while the best beats `rest`, the best bound elsewhere."""
     rows, sq_norms, value = near.rows.gather(front), near.sq_norms[front], near.upper[front].copy()
     while len(near.chosen) < n:
-        best = _first_of(value, rank[front])
+        best = first_of(value, rank[front])
         if value[best] == -np.inf or (value[best], rank[front[best]]) < rest:
             break
         near.add(int(front[best]), -np.inf)
@@ -201,25 +201,25 @@ def _exact_front(near, rank, size):
     width = size
     while True:
         # Bring up what may belong to the front: bounds below its middle can wait.
-        likely, _ = _largest(near.upper, rank, size)
+        likely, _ = largest(near.upper, rank, size)
         near.refresh(likely)
         level = max(np.median(near.upper[likely]), 0.0)  # those picked are at -inf
         stale = np.flatnonzero((near.upper >= level) & (near.covered < near.n_centres))
         near.refresh(stale)
-        front, rest = _largest(near.upper, rank, width)
+        front, rest = largest(near.upper, rank, width)
         near.exact(front)
-        best = front[_first_of(near.upper[front], rank[front])]
+        best = front[first_of(near.upper[front], rank[front])]
         if (near.upper[best], rank[best]) >= rest:
             break
         if len(stale) == 0:
             width *= 2  # it is rounding that keeps the bounds from telling: take more exactly
     if width > size:
-        front, rest = _largest(near.upper, rank, size)
+        front, rest = largest(near.upper, rank, size)
         near.exact(front)
     return front[near.upper[front] > -np.inf], rest
 
 
-def _largest(values, rank, size):
+def largest(values, rank, size):
     """Positions of the `size` largest (value, rank) pairs, and the largest pair of the others."""
     if size >= len(values):
         return np.arange(len(values)), (-np.inf, -1)
@@ -233,11 +233,11 @@ def _largest(values, rank, size):
     below = np.flatnonzero(values < cut)
     if len(below) == 0:
         return chosen, (-np.inf, -1)
-    best = below[_first_of(values[below], rank[below])]
+    best = below[first_of(values[below], rank[below])]
     return chosen, (values[best], rank[best])
 
 
-def _first_of(values, rank):
+def first_of(values, rank):
     """Position of the largest (value, rank) pair."""
     ties = np.flatnonzero(values == values.max())
     return ties[np.argmax(rank[ties])]
@@ -264,8 +264,8 @@ class NearestCentre:
         self.upper = np.full(len(rows), np.inf) if ceiling is None else ceiling.copy()
         self.covered = np.zeros(len(rows), dtype=np.int64)
         self.seen = np.zeros(len(rows), dtype=np.int64)
-        self._dtype = _product_dtype(self.rows, self.fixed)
-        self._relative = _product_error(self.rows.widths, self._dtype)
+        self._dtype = product_dtype(self.rows, self.fixed)
+        self._relative = product_error(self.rows.widths, self._dtype)
         largest = max(self.sq_norms.max(), self.fixed.sq_norms().max() if self.n_fixed else 0.0)
         self._absolute = 1e-24 * largest  # more than products can lose to underflow
 
@@ -349,13 +349,13 @@ class NearestCentre:
         rows = self.rows
         nearest = torch.empty(len(group), dtype=self._dtype, device=rows.device)
         for low, high in rows.chunks(len(group)):
-            chunk, part = rows.read(_as_slice(group[low:high]), self._dtype), nearest[low:high]
+            chunk, part = rows.read(as_slice(group[low:high]), self._dtype), nearest[low:high]
             part.copy_(_lowest(chunk, *blocks[0]))
             for block, offset in blocks[1:]:
                 torch.minimum(part, _lowest(chunk, block, offset), out=part)
         # |x - c|^2 <= (1 + e) |x|^2 + [(1 + 3 e) |c|^2 - 2 <x, c>], the products off by e |x| |c|.
         bound = nearest.cpu().numpy().astype(np.float64)
-        at = _as_slice(group)
+        at = as_slice(group)
         sq_norms = self.sq_norms[at]
         bound += (1.0 + self._relative) * sq_norms + self._absolute
         np.maximum(bound, 0.0, out=bound)
@@ -417,7 +417,7 @@ def _lowest(chunk, block, offset):
     return block.products(chunk, dtype=offset.dtype).add_(offset[:, None]).amin(0)
 
 
-def _product_dtype(rows, fixed):
+def product_dtype(rows, fixed):
     """float32, unless squares would leave its range."""
     for part in (rows,) if fixed is None else (rows, fixed):
         for sq_norm in part.max_sq_norms():
@@ -426,7 +426,7 @@ def _product_dtype(rows, fixed):
     return torch.float32
 
 
-def _product_error(widths, dtype):
+def product_error(widths, dtype):
     """What <x, c> / (|x| |c|) may be off by, rounding of x, c and of the sums included.
 
     A sum of d products is off by at most d units of rounding, and by more than 8 sqrt(d) of them
@@ -437,7 +437,7 @@ def _product_error(widths, dtype):
     return unit * (16 + sum(min(width, 8 * np.sqrt(width)) for width in widths))
 
 
-def _as_slice(positions):
+def as_slice(positions):
     """Sorted positions as a slice where they have no gap: reading that makes no copy."""
     if positions[-1] - positions[0] + 1 == len(positions):
         return slice(int(positions[0]), int(positions[-1]) + 1)
@@ -466,7 +466,7 @@ def _nearest_sq_distance(rows, sq_norms, centres, centre_sq_norms):
     return value
 
 
-def _sq_distances(rows, sq_norms, centres, centre_sq_norms):
+def sq_distances(rows, sq_norms, centres, centre_sq_norms):
     """All squared distances: float64 tensor (len(rows), len(centres)); 0 between equal rows."""
     table, cancelled = _expanded(rows, sq_norms, centres, centre_sq_norms)
     i, j = torch.nonzero(cancelled, as_tuple=True)
@@ -490,11 +490,11 @@ def _sq_differences(rows, i, centres, j):
     for k in range(0, len(i), step):
         left = [part[torch.from_numpy(i[k : k + step])] for part in x]
         right = [part[torch.from_numpy(j[k : k + step])] for part in c]
-        result[k : k + step] = _sq_difference(left, right).numpy()
+        result[k : k + step] = sq_difference(left, right).numpy()
     return result
 
 
-def _sq_difference(left, right):
+def sq_difference(left, right):
     """|x - c|^2 of dense rows or of Kronecker products, row by row.
 
     kron(a, h) - kron(a', h') = kron(a - a', (h + h') / 2) + kron((a + a') / 2, h - h'): neither

@@ -5,8 +5,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from skal.selection import _fisher as module
-from skal.selection._fisher import fisher_factors, fisher_greedy
+from skal.selection._engines import fisher as module
+from skal.selection._engines.fisher import fisher_factors, fisher_greedy
 
 
 def _softmax(p):
