@@ -18,6 +18,7 @@ from skal.neural_network import (
     TabularAugment,
 )
 from skal.oracles import CallableOracle, NoisyOracle, PerfectOracle, ask
+from skal.preprocessing import TablePreprocessor
 from skal.selection import (
     KDPP,
     LCMD,
@@ -143,7 +144,12 @@ NETS = [
     PseudoLabelFineTuner(NeuralNetClassifier(max_epochs=50)),
 ]
 
-ESTIMATORS = [*LEARNERS, *NETS, *STRATEGIES]
+PREPROCESSORS = [
+    TablePreprocessor(),
+    TablePreprocessor(scaling="robust", add_indicator=True, dtype="float32"),
+]
+
+ESTIMATORS = [*LEARNERS, *NETS, *PREPROCESSORS, *STRATEGIES]
 
 # Why a check of scikit-learn's cannot pass. Everything not named here must.
 EXPECTED_FAILURES = {

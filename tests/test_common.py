@@ -30,6 +30,7 @@ from tests._instances import (
     ESTIMATORS,
     EXPECTED_FAILURES,
     ORACLES,
+    PREPROCESSORS,
     SELECTORS,
     STRATEGIES,
 )
@@ -105,7 +106,7 @@ def test_parameters_and_column_names(estimator, check):
 
 # These checks fit on frames and transform arrays, and the other way round, on purpose.
 @pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names:UserWarning")
-@pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
+@pytest.mark.parametrize("strategy", [*STRATEGIES, *PREPROCESSORS], ids=repr)
 @pytest.mark.parametrize(
     "check",
     [

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = [
     "skal", "skal.strategies", "skal.selection", "skal.neural_network", "skal.model_selection",
     "skal.metrics", "skal.inspection", "skal.datasets", "skal.utils", "skal.utils.estimator_checks",
-    "skal.oracles",
+    "skal.oracles", "skal.preprocessing",
 ]  # fmt: skip
 # What rooms share among themselves: importable, but no promise to users.
 INTERNAL = {
