@@ -90,6 +90,8 @@ def skip_request_methods(app, what, name, obj, skip, options):
 def setup(app):
     """Connect to Sphinx."""
     app.connect("autodoc-skip-member", skip_request_methods)
+
+
 # Pages without a section of their own; their tables need the room.
 html_sidebars = {"benchmarks": [], "whats_new": []}
 html_static_path = ["_static"]

@@ -11,12 +11,13 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skal._delegation import DelegatingMixin, held_has
-from skal._metadata import append_params, take_params
-from skal._training import check_warm_start, enable_warm_start, train, with_unlabeled
+from skal.neural_network._training import train
 from skal.strategies import QueryStrategy, RandomSampling
 from skal.strategies._base import bind
 from skal.utils._compat import HasMethods, _fit_context, _raise_for_params, _routing_enabled
+from skal.utils._delegation import DelegatingMixin, held_has
+from skal.utils._metadata import append_params, take_params
+from skal.utils._nesting import check_warm_start, enable_warm_start
 from skal.utils._random import child_seed, draw_seed, set_random_states
 from skal.utils._tables import concat_rows, n_rows, take_rows
 from skal.utils._tags import accepts_unlabeled, inherit_tags
@@ -28,6 +29,7 @@ from skal.utils.validation import (
     is_labeled,
     labeled_target,
     validate_rows,
+    with_unlabeled,
 )
 
 # Places in the tree of seeds: what a number is drawn for.

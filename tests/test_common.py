@@ -24,7 +24,7 @@ from sklearn.utils.estimator_checks import (
 
 import skal
 from skal.strategies import QueryStrategy
-from skal.utils.estimator_checks import check_batch_selector, query_strategy_checks
+from skal.testing import check_batch_selector, query_strategy_checks
 from tests._instances import (
     AUGMENTATIONS,
     ESTIMATORS,

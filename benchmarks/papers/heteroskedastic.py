@@ -61,8 +61,8 @@ from skal.neural_network import (
     NeuralNetClassifier,
     PseudoLabelFineTuner,
     best_device,
-    find_average,
 )
+from skal.neural_network._averaging import find_average
 from skal.strategies import (
     BADGE,
     BALD,

@@ -38,8 +38,8 @@ def skal(H, P, device="cpu"):
     import torch
 
     from skal.selection import KMeansPlusPlus
-    from skal.strategies._last_layer import residuals
     from skal.utils._rows import Rows
+    from skal.views._last_layer import residuals
 
     H, log_P = torch.from_numpy(H).to(device), torch.from_numpy(np.log(P)).to(device)
     return lambda n: KMeansPlusPlus(random_state=0).select(Rows(H, residuals(log_P)), n)

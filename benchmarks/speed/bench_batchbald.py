@@ -83,8 +83,9 @@ def of_a_net():
     import torch
     from sklearn.datasets import load_digits
 
-    from skal.neural_network import NetView, NeuralNetClassifier
-    from skal.neural_network._dropout import dropout_log_probabilities
+    from skal.neural_network import NeuralNetClassifier
+    from skal.views import NetView
+    from skal.views._dropout import dropout_log_probabilities
 
     X, y = load_digits(return_X_y=True)
     X = (X / 16).astype(np.float32)

@@ -60,7 +60,7 @@ def skal(net, X):
 def full_passes(net, X):
     import torch
 
-    from skal.neural_network import NetView
+    from skal.views import NetView
 
     view = NetView(net)
 

@@ -36,9 +36,9 @@ def skal(data, solver="exact"):
     """All scores, from features and log-probabilities."""
     import torch
 
-    from skal.neural_network._curvature import directional_losses
-    from skal.strategies._influence import LastLayerInfluence, derivatives_for_pool
-    from skal.strategies._last_layer import apply_layer, with_constant
+    from skal.views._influence import LastLayerInfluence, derivatives_for_pool
+    from skal.views._last_layer import apply_layer, with_constant
+    from skal.views._layer_curvature import directional_losses
 
     H, head, H_labeled, _ = (torch.from_numpy(part) for part in data)
 
@@ -146,8 +146,8 @@ def agreement(folder):
     """Largest difference of explicit backward passes and skal's values, over the largest value."""
     import torch
 
-    from skal.strategies._influence import LastLayerInfluence
-    from skal.strategies._last_layer import residuals, with_constant
+    from skal.views._influence import LastLayerInfluence
+    from skal.views._last_layer import residuals, with_constant
 
     data = _load(folder)
     H = with_constant(torch.from_numpy(data[0]), torch.float64)

@@ -5,11 +5,11 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skal.strategies._base import QueryStrategy
-from skal.strategies._influence import LastLayerInfluence, penalty, residuals_of
-from skal.strategies._last_layer import last_layer, with_constant
 from skal.utils._rows import Rows, full_precision
 from skal.utils._tags import QueryStrategyTags
 from skal.utils.validation import check_same_length
+from skal.views._influence import LastLayerInfluence, penalty, residuals_of
+from skal.views._last_layer import last_layer, with_constant
 
 
 def influence(

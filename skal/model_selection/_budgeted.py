@@ -8,7 +8,6 @@ from sklearn.metrics import check_scoring
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skal._delegation import DelegatingMixin, held_has
 from skal.model_selection._simulation import (
     check_budget,
     check_learner,
@@ -19,6 +18,7 @@ from skal.model_selection._simulation import (
 )
 from skal.oracles import check_oracle
 from skal.utils._compat import Interval, _fit_context
+from skal.utils._delegation import DelegatingMixin, held_has
 from skal.utils._random import draw_seed
 from skal.utils._tags import inherit_tags
 from skal.utils.validation import check_same_length, is_labeled, validate_rows

@@ -28,9 +28,7 @@ class Round(NamedTuple):
     query_time: float
 
 
-def simulate(
-    learner, X, y, *, n_initial, n_instances, budget, seed, stratify=True, oracle=None
-):
+def simulate(learner, X, y, *, n_initial, n_instances, budget, seed, stratify=True, oracle=None):
     """Train `learner` in place on ever more labels, yielding a :class:`Round` after each training.
 
     Rows whose `y` is missing are never queried, unless the oracle knows more than `y`; an estimator

@@ -1,7 +1,7 @@
 """A second, slower set of weights: their moving average over the steps of the optimiser.
 
-    beta_0 = theta_0,   beta_t = a_t beta_{t-1} + (1 - a_t) theta_t,   t = 1, 2, ... (steps)
-    a_t = alpha, or min(1 - 1 / (t + 1), alpha) while it warms up
+beta_0 = theta_0,   beta_t = a_t beta_{t-1} + (1 - a_t) theta_t,   t = 1, 2, ... (steps)
+a_t = alpha, or min(1 - 1 / (t + 1), alpha) while it warms up
 """
 
 import copy
@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 from skal.neural_network._net import first_output
 from skal.neural_network._seed import preserved_generators
 from skal.utils._compat import Interval, StrOptions, validate_parameter_constraints
-from skal.utils._unwrap import inner_estimators
+from skal.utils._nesting import inner_estimators
 
 
 class EMACallback(Callback):

@@ -7,9 +7,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 from torch import nn
 
-from skal.neural_network._modules import MLP
+from skal.neural_network._modules import MLP, log_softmax
 from skal.neural_network._net import _ROWS, BaseNet
-from skal.neural_network._probabilities import log_softmax
 from skal.utils._compat import _fit_context
 
 

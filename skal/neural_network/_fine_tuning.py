@@ -27,8 +27,8 @@ from skal.neural_network._loader import (
 from skal.neural_network._net import first_output
 from skal.neural_network._seed import torch_seed
 from skal.neural_network._tabular_augment import TabularAugment
-from skal.neural_network._unwrap import NetWrapper, describe
 from skal.utils._compat import HasMethods, Interval, StrOptions, _fit_context
+from skal.utils._nesting import NetWrapper, describe
 from skal.utils._random import child_seed, draw_seed, set_random_states
 from skal.utils._tables import n_rows, take_rows
 from skal.utils._tags import extend_tags, inherit_tags

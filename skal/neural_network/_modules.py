@@ -108,3 +108,13 @@ def _activation_factory(activation):
         f"The 'activation' of MLP must be one of {sorted(_ACTIVATIONS)} or a module class. "
         f"Got {activation!r} instead."
     )
+
+
+def log_softmax(Z):
+    """Logarithms of the softmax of rows of outputs (n, k), in their dtype.
+
+    For few columns several times faster than torch's own on CPUs, and a row comes out alike at any
+    place among others.
+    """
+    Z = Z - Z.detach().amax(1, keepdim=True)
+    return Z - Z.exp().sum(1, keepdim=True).log()

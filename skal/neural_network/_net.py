@@ -36,7 +36,7 @@ _SMALL_BATCH = 2**25
 _MERGED_VALUES = 2**22
 
 # Values (of four bytes) in a batch of rows to predict.
-_CHUNK_VALUES = 2**21
+CHUNK_VALUES = 2**21
 
 
 class BaseNet(NeuralNet):
@@ -94,7 +94,7 @@ class BaseNet(NeuralNet):
                     self._row_shape = X.shape[1:]
                     self._learn_target(y, weight, classes)
                     self.initialize()
-                elif self._module_device() != _indexed(device):
+                elif self._module_device() != indexed(device):
                     self._move(device)
                 self._train(X, y, weight)
             except BaseException:
@@ -304,7 +304,7 @@ class BaseNet(NeuralNet):
 
     def _rows_per_chunk(self):
         """Rows to predict at a time: as many as in training, or more where rows are short."""
-        return max(self.batch_size, min(8192, _CHUNK_VALUES // max(1, prod(self._row_shape))))
+        return max(self.batch_size, min(8192, CHUNK_VALUES // max(1, prod(self._row_shape))))
 
     def _module_device(self):
         return next(
@@ -515,7 +515,7 @@ def _as_numpy(values):
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values
 
 
-def _indexed(device):
+def indexed(device):
     """The device with its number: "cuda" is the current CUDA device."""
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", torch.cuda.current_device())

@@ -31,7 +31,7 @@ def torch_seed(seed):
     Examples
     --------
     >>> import torch
-    >>> from skal.neural_network import torch_seed
+    >>> from skal.neural_network._seed import torch_seed
     >>> with torch_seed(0):
     ...     first = torch.rand(3)
     >>> with torch_seed(0):

@@ -29,7 +29,7 @@ class BatchSelector(BaseEstimator):
     TopK : Largest scores.
     KCenterGreedy : Rows that cover the pool.
     KMeansPlusPlus : A random batch of rows far apart.
-    skal.utils.estimator_checks.check_batch_selector : What every selector must keep.
+    skal.testing.check_batch_selector : What every selector must keep.
 
     Notes
     -----

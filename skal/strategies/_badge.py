@@ -7,9 +7,9 @@ selector works on the factors.
 
 from skal.selection import KMeansPlusPlus
 from skal.strategies._base import QueryStrategy
-from skal.strategies._last_layer import last_layer, residuals, with_constant
 from skal.utils._rows import Rows
 from skal.utils._tags import QueryStrategyTags
+from skal.views._last_layer import last_layer, residuals, with_constant
 
 
 class BADGE(QueryStrategy):

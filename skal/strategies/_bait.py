@@ -8,12 +8,11 @@ from sklearn.utils import get_tags
 
 from skal.selection._engines.fisher import fisher_factors, fisher_greedy
 from skal.strategies._base import QueryStrategy
-from skal.strategies._last_layer import last_layer, with_constant
-from skal.strategies._linear_regression import regression_features
 from skal.utils._compat import Interval
 from skal.utils._rows import Rows
 from skal.utils._tables import take_rows
 from skal.utils._tags import QueryStrategyTags
+from skal.views._last_layer import last_layer, regression_features, with_constant
 
 _MAX_PARAMETERS = 5000
 _MAX_BYTES = 4 * 2**30

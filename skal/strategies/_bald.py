@@ -1,14 +1,7 @@
 """BALD: rows whose label would tell most about the model."""
 
-import torch
-
+from skal.strategies._measures import mutual_information
 from skal.strategies._posterior import PosteriorStrategy
-
-
-def mutual_information(P):
-    """Entropy of the mean less the mean entropy: (T, n, C) probabilities to (n,), in nats."""
-    entropy = torch.special.entr(P.mean(0)).sum(-1)
-    return (entropy - torch.special.entr(P).sum(-1).mean(0)).clamp_min_(0.0)
 
 
 class BALD(PosteriorStrategy):

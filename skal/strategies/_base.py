@@ -13,15 +13,18 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from skal.neural_network import NetView, check_device, has_net, predictor_inputs
+from skal.neural_network._device import check_device
 from skal.selection import TopK
-from skal.strategies._inputs import fit_preprocessing
 from skal.utils._compat import HasMethods, _fit_context
+from skal.utils._nesting import predictor_inputs
 from skal.utils._random import child_seed, draw_seed, set_random_states
-from skal.utils._rows import Rows, as_rows
+from skal.utils._rows import as_rows
 from skal.utils._tables import n_rows, take_rows
 from skal.utils._tags import QueryStrategyTags, extend_tags
 from skal.utils.validation import check_n_instances, validate_rows
+from skal.views import NetView, has_net
+from skal.views._checks import check_finite_scores, check_probabilities, numeric_rows
+from skal.views._preprocessing import fit_preprocessing
 
 _TASK_NAMES = {"classifier": "classification", "regressor": "regression"}
 
@@ -282,7 +285,7 @@ class QueryStrategy(
         """
         if has_net(self.estimator_):
             P = self._net_view().log_probabilities(X).exp()
-            return _check_probabilities(P, type(self).__name__)
+            return check_probabilities(P, type(self).__name__)
         predict_proba = getattr(self.estimator_, "predict_proba", None)
         if predict_proba is None:
             raise ValueError(
@@ -290,7 +293,7 @@ class QueryStrategy(
                 f"{type(self.estimator_).__name__} has no predict_proba. Use a classifier that "
                 "has it, or wrap this one in sklearn.calibration.CalibratedClassifierCV."
             )
-        return _check_probabilities(predict_proba(X), type(self).__name__).to(self._torch_device())
+        return check_probabilities(predict_proba(X), type(self).__name__).to(self._torch_device())
 
     def _inputs(self, X):
         """What the predictor at the end of the estimator sees: Rows (n_samples, d)."""
@@ -298,7 +301,7 @@ class QueryStrategy(
             X = predictor_inputs(self.estimator_, X)
         elif self._preprocessor is not None:
             X = self._preprocessor.transform(X)
-        return _numeric_rows(X, self._torch_device(), type(self).__name__)
+        return numeric_rows(X, self._torch_device(), type(self).__name__)
 
     def _torch_device(self):
         return check_device(self.device or "cpu", type(self).__name__, purpose="compute")
@@ -310,7 +313,7 @@ class QueryStrategy(
         Z = self._represent(X)
         if getattr(Z, "ndim", 2) == 1:
             scores = np.asarray(Z.cpu() if isinstance(Z, torch.Tensor) else Z, dtype=np.float64)
-            _check_finite_scores(scores, type(self).__name__)
+            check_finite_scores(scores, type(self).__name__)
             return as_rows(scores[:, None]), scores
         rows = as_rows(Z)
         # Kept by the rows for the selector, and the check that all of them are finite.
@@ -350,60 +353,3 @@ def bind(strategy, estimator):
         if isinstance(value, QueryStrategy) or value is strategy:
             if getattr(value, "estimator", estimator) is None:
                 value.set_params(estimator=estimator)
-
-
-def _check_probabilities(probabilities, owner):
-    """Return class probabilities as a float64 tensor, or say what is wrong with them."""
-    if isinstance(probabilities, list):
-        raise ValueError(
-            f"{owner} serves one output. Got the probabilities of {len(probabilities)} outputs "
-            "instead. Use one learner per output."
-        )
-    P = probabilities
-    if not isinstance(P, torch.Tensor):
-        P = torch.tensor(np.ascontiguousarray(P, dtype=np.float64))
-    if P.ndim != 2:
-        raise ValueError(
-            f"{owner} needs probabilities of shape (n_samples, n_classes). Got "
-            f"{tuple(P.shape)} instead."
-        )
-    if P.shape[1] < 2:
-        raise ValueError(
-            f"{owner} needs at least two classes. Got {P.shape[1]} class instead: label rows of "
-            "another one first, or fix the columns of a net with classes=."
-        )
-    # Negated so that NaN counts as bad too.
-    bad = ~((P >= 0).all(1) & ((P.sum(1) - 1).abs() <= 1e-3))
-    if bad.any():
-        rows = torch.nonzero(bad).ravel()
-        raise ValueError(
-            f"{owner} needs probabilities that are not negative and sum to 1 in every row. "
-            f"{len(rows)} of {len(P)} rows are not so (first: {rows[:5].tolist()})."
-        )
-    return P
-
-
-def _check_finite_scores(scores, owner):
-    bad = np.flatnonzero(~np.isfinite(scores))
-    if len(bad):
-        raise ValueError(
-            f"{owner} got NaN or infinity for {len(bad)} of {len(scores)} rows (first: "
-            f"{bad[:5].tolist()}). Check the model's outputs: a diverged training gives these."
-        )
-
-
-def _numeric_rows(X, device, owner):
-    """Return inputs of any container as Rows of floats, or say that they are not numbers."""
-    if hasattr(X, "toarray"):
-        X = X.toarray()
-    try:
-        Z = np.asarray(X.detach().cpu() if isinstance(X, torch.Tensor) else X)
-        Z = Z if Z.dtype in (np.float32, np.float64) else Z.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise type(error)(
-            f"{owner} measures distances between the inputs of the predictor, which must be "
-            f"numbers ({error}). Put the encoding of text and categories into the estimator "
-            "(make_pipeline(preprocessing, predictor)), where the strategy finds it."
-        ) from error
-    Z = np.ascontiguousarray(Z.reshape(len(Z), -1))
-    return Rows(Z if device.type == "cpu" else torch.tensor(Z, device=device))

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from skal.selection._engines.joint_entropy import joint_entropy_greedy
-from skal.strategies._bald import mutual_information
 from skal.strategies._base import QueryStrategy
+from skal.strategies._measures import mutual_information
 from skal.strategies._posterior import PosteriorStrategy
 from skal.utils._compat import Interval
 from skal.utils._tables import n_rows

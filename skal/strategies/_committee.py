@@ -1,15 +1,18 @@
 """Query by committee: the rows about which the members of an ensemble disagree."""
 
-import numpy as np
-import torch
-from sklearn.ensemble import BaseEnsemble, VotingClassifier, VotingRegressor
 from sklearn.utils import get_tags
 
-from skal.neural_network import predictor_inputs, unwrap
-from skal.strategies._base import QueryStrategy, _check_probabilities
+from skal.strategies._base import QueryStrategy
+from skal.strategies._measures import disagreement
 from skal.utils._compat import StrOptions
-from skal.utils._tables import is_frame, n_rows
+from skal.utils._nesting import predictor_inputs, unwrap
 from skal.utils._tags import QueryStrategyTags
+from skal.views._committee import (
+    committee_members,
+    member_predictions,
+    member_probabilities,
+    stack_answers,
+)
 
 _CLASSIFICATION = {"vote_entropy", "soft_vote_entropy", "kl", "kl_max", "variation_ratio"}
 
@@ -124,13 +127,13 @@ class QueryByCommittee(QueryStrategy):
     def _represent(self, X):
         measure = self._measure()
         ensemble = unwrap(self.estimator_)
-        members = _members(ensemble, self.estimator_, "QueryByCommittee")
+        members = committee_members(ensemble, self.estimator_, "QueryByCommittee")
         X = predictor_inputs(self.estimator_, X)
         if measure == "variance":
-            votes = _stack(members, _predictions, ensemble, X).to(self._torch_device())
+            votes = stack_answers(members, member_predictions, ensemble, X).to(self._torch_device())
             return votes.var(0, correction=0).reshape(votes.shape[1], -1).sum(1)
-        P = _stack(members, _probabilities, ensemble, X).to(self._torch_device())
-        return _disagreement(P, measure)
+        P = stack_answers(members, member_probabilities, ensemble, X).to(self._torch_device())
+        return disagreement(P, measure)
 
     def _measure(self):
         """The disagreement to compute, checked against the task."""
@@ -146,81 +149,3 @@ class QueryByCommittee(QueryStrategy):
         return self.measure
 
     _query_tags = QueryStrategyTags(needs=("committee",), deterministic=True)
-
-
-def _disagreement(P, measure):
-    """Scores (n,) from member probabilities P (T, n, C)."""
-    entropy = lambda p: torch.special.entr(p).sum(-1)  # noqa: E731
-    mean = P.mean(0)
-    if measure == "soft_vote_entropy":
-        return entropy(mean)
-    if measure in ("kl", "kl_max"):
-        # KL(p_t || mean); where mean is 0 so is every p_t, and xlogy(0, .) is 0.
-        divergence = (torch.xlogy(P, P) - torch.xlogy(P, mean)).sum(-1).clamp_min(0.0)
-        return divergence.mean(0) if measure == "kl" else divergence.max(0).values
-    votes = torch.nn.functional.one_hot(P.argmax(-1), P.shape[-1]).to(P.dtype).mean(0)
-    return entropy(votes) if measure == "vote_entropy" else 1.0 - votes.max(-1).values
-
-
-def _members(ensemble, estimator, owner):
-    """Return the fitted members of an ensemble and the columns each of them sees."""
-    members = getattr(ensemble, "estimators_", None)
-    # Boosting keeps weights, or an array of stages by class.
-    stages = hasattr(ensemble, "estimator_weights_") or getattr(members, "ndim", 1) > 1
-    known = isinstance(ensemble, (BaseEnsemble, VotingClassifier, VotingRegressor))
-    if members is None or not known or stages:
-        raise ValueError(
-            f"{owner} needs an ensemble of independent members but found "
-            f"{type(ensemble).__name__} in {type(estimator).__name__}. Use for instance "
-            "RandomForestRegressor, BaggingClassifier(your_estimator) or VotingClassifier."
-        )
-    if len(members) < 2:
-        raise ValueError(
-            f"{owner} needs at least two members. {type(ensemble).__name__} has {len(members)}."
-        )
-    columns = getattr(ensemble, "estimators_features_", [None] * len(members))
-    return list(zip(members, columns, strict=True))
-
-
-def _stack(members, answer, ensemble, X):
-    """Stack what every member answers: float64 tensor (T, n, ...)."""
-    if is_frame(X) and not isinstance(ensemble, (VotingClassifier, VotingRegressor)):
-        # Forests and bagging hand their members bare arrays.
-        X = np.asarray(X)
-    answers = [answer(member, ensemble, _columns(X, columns)) for member, columns in members]
-    return torch.as_tensor(np.stack(answers))
-
-
-def _columns(X, columns):
-    everything = columns is None or np.array_equal(columns, np.arange(X.shape[1]))
-    return X if everything else X[:, columns]
-
-
-def _predictions(member, ensemble, X):
-    return np.asarray(member.predict(X), dtype=np.float64)
-
-
-def _probabilities(member, ensemble, X, owner="QueryByCommittee"):
-    """Probabilities of one member, with a column for every class of the ensemble."""
-    classes = ensemble.classes_
-    if isinstance(classes, list):
-        raise ValueError(
-            f"{owner} serves one output. Got an ensemble of {len(classes)} outputs "
-            "instead. Use one learner per output."
-        )
-    # Members are trained on the positions of the classes, not on the classes.
-    seen = np.asarray(member.classes_).astype(np.intp)
-    full = np.zeros((n_rows(X), len(classes)))
-    if hasattr(member, "predict_proba"):
-        own = _check_probabilities(_at_least_two(member.predict_proba(X)), owner)
-        full[:, seen] = own.numpy()[:, : len(seen)]
-    else:
-        full[np.arange(len(full)), np.asarray(member.predict(X)).astype(np.intp)] = 1.0
-    return full
-
-
-def _at_least_two(probabilities):
-    """A member that saw one class alone answers one column of ones."""
-    if isinstance(probabilities, np.ndarray) and probabilities.shape[1] == 1:
-        return np.hstack([probabilities, 1.0 - probabilities])
-    return probabilities

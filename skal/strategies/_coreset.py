@@ -1,7 +1,7 @@
 """CoreSet: cover the pool, so that every row has a labelled row near it."""
 
 from skal.selection import KCenterGreedy
-from skal.strategies._space import SpatialStrategy
+from skal.strategies._spatial import SpatialStrategy
 
 
 class CoreSet(SpatialStrategy):

@@ -16,9 +16,8 @@ import torch
 from sklearn.base import clone
 
 from skal.selection import AnnealedClusters
-from skal.strategies._bald import mutual_information
+from skal.strategies._measures import mutual_information, share_of_minority
 from skal.strategies._posterior import PosteriorStrategy
-from skal.strategies._variation_ratio import share_of_minority
 from skal.utils._compat import Interval, StrOptions
 from skal.utils._rows import Rows
 from skal.utils._tables import n_rows

@@ -8,16 +8,17 @@ import torch
 from sklearn.ensemble import BaseEnsemble, VotingRegressor
 from sklearn.utils import get_tags
 
-from skal.neural_network import NetView, describe, has_net, predictor_inputs, unwrap
-from skal.neural_network._probabilities import log_probabilities
-from skal.strategies._base import QueryStrategy, _numeric_rows
-from skal.strategies._committee import _columns, _members
-from skal.strategies._last_layer import last_layer
-from skal.strategies._linear_regression import is_linear_regressor
+from skal.strategies._base import QueryStrategy
 from skal.utils._compat import Interval, StrOptions
+from skal.utils._nesting import describe, predictor_inputs, unwrap
 from skal.utils._rows import as_rows
 from skal.utils._tables import is_frame
 from skal.utils._tags import QueryStrategyTags
+from skal.views import NetView, has_net
+from skal.views._checks import numeric_rows
+from skal.views._committee import columns_seen, committee_members
+from skal.views._last_layer import is_linear_regressor, last_layer
+from skal.views._probabilities import log_probabilities
 
 _JACOBIAN_NUMBERS = 2**24  # of per-row Jacobians in memory at a time
 
@@ -191,7 +192,7 @@ class ExpectedGradientLength(QueryStrategy):
             X = np.asarray(X)  # bagging hands its members bare arrays
         scores = np.zeros(len(together))
         for member, columns in members:
-            inputs = _columns(X, columns)
+            inputs = columns_seen(X, columns)
             sq_change = ((together - _as_table(member.predict(inputs))) ** 2).sum(1)
             sq_change *= self._member_sq_norms(member, inputs)
             scores += sq_change if self.squared else np.sqrt(sq_change)
@@ -202,14 +203,16 @@ class ExpectedGradientLength(QueryStrategy):
             owner = type(self).__name__
             H = NetView(member, device=self.device, needed_by=owner).features(X)
         else:
-            H = _numeric_rows(predictor_inputs(member, X), torch.device("cpu"), type(self).__name__)
+            H = numeric_rows(predictor_inputs(member, X), torch.device("cpu"), type(self).__name__)
         return self._sq_norms(H).cpu().numpy()
 
     def _committee(self, ensemble):
         """The fitted members and their columns, or say what would work."""
         try:
             known = isinstance(ensemble, (BaseEnsemble, VotingRegressor))
-            members = _members(ensemble, self.estimator_, type(self).__name__) if known else []
+            members = (
+                committee_members(ensemble, self.estimator_, type(self).__name__) if known else []
+            )
         except ValueError:  # stages of boosting
             members = []
         if len(members) and all(has_net(m) or is_linear_regressor(m) for m, _ in members):

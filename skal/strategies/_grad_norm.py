@@ -8,13 +8,14 @@ a_k = -p_k (log p_k + H), so that |dH/dW| = |a| |h| and |dH/db| = |a|.
 
 import torch
 
-from skal.neural_network import has_net, unwrap
-from skal.neural_network._jacobian import RowJacobians
-from skal.neural_network._probabilities import log_probabilities, needs_logits
 from skal.strategies._base import QueryStrategy
-from skal.strategies._last_layer import last_layer
 from skal.utils._compat import StrOptions
+from skal.utils._nesting import unwrap
 from skal.utils._tags import QueryStrategyTags
+from skal.views import has_net
+from skal.views._jacobian import RowJacobians
+from skal.views._last_layer import last_layer
+from skal.views._probabilities import log_probabilities, needs_logits
 
 
 class GradNorm(QueryStrategy):

@@ -12,12 +12,12 @@ from numbers import Integral
 
 import torch
 
-from skal.neural_network._jacobian import RowJacobians
 from skal.selection import LCMD
 from skal.strategies._base import QueryStrategy
 from skal.utils._compat import Interval, StrOptions
 from skal.utils._random import child_seed
 from skal.utils._tags import QueryStrategyTags
+from skal.views._jacobian import RowJacobians
 
 _MAX_BYTES = 4 * 2**30  # of an embedding without a sketch
 

@@ -2,15 +2,15 @@
 
 from numbers import Real
 
-from skal.neural_network._curvature import directional_losses
 from skal.selection import TopK
 from skal.strategies._base import QueryStrategy
-from skal.strategies._influence import LastLayerInfluence, penalty, residuals_of
-from skal.strategies._last_layer import apply_layer, last_layer, layer_gradient, with_constant
 from skal.utils._compat import Interval, StrOptions
 from skal.utils._rows import full_precision
 from skal.utils._tags import QueryStrategyTags
 from skal.utils.validation import check_same_length
+from skal.views._influence import LastLayerInfluence, penalty, residuals_of
+from skal.views._last_layer import apply_layer, last_layer, layer_gradient, with_constant
+from skal.views._layer_curvature import directional_losses
 
 
 class ISAL(QueryStrategy):

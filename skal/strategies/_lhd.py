@@ -11,10 +11,12 @@ neither: what is left are rows that it is learning.
 import warnings
 from numbers import Integral, Real
 
-from skal.neural_network import EMACallback, add_average, describe, find_average
+from skal.neural_network import EMACallback
+from skal.neural_network._averaging import add_average, find_average
 from skal.selection import KMeansPlusPlus
 from skal.strategies._base import QueryStrategy
 from skal.utils._compat import Interval, StrOptions
+from skal.utils._nesting import describe
 from skal.utils._rows import Rows
 from skal.utils._tags import QueryStrategyTags
 

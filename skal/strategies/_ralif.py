@@ -6,23 +6,23 @@ import numpy as np
 import torch
 from sklearn.utils import get_tags
 
-from skal.neural_network import has_net
-from skal.neural_network._curvature import directional_losses
-from skal.neural_network._net_curvature import NetCurvature
 from skal.selection._engines.clusters import by_kmeans, by_mean_shift
 from skal.selection._engines.nearest import sample_by_distance
 from skal.strategies._base import QueryStrategy
-from skal.strategies._influence import (
+from skal.utils._compat import Interval, StrOptions
+from skal.utils._rows import Rows, full_precision
+from skal.utils._tags import QueryStrategyTags
+from skal.views import has_net
+from skal.views._influence import (
     LastLayerInfluence,
     derivatives_for_pool,
     encode_labels,
     fit_head,
     penalty,
 )
-from skal.strategies._last_layer import apply_layer, last_layer, with_constant
-from skal.utils._compat import Interval, StrOptions
-from skal.utils._rows import Rows, full_precision
-from skal.utils._tags import QueryStrategyTags
+from skal.views._last_layer import apply_layer, last_layer, with_constant
+from skal.views._layer_curvature import directional_losses
+from skal.views._net_curvature import NetCurvature
 
 _SAME = 1e-10  # of the squared norm: rows closer than this are equal, see KMeansPlusPlus
 

@@ -3,7 +3,7 @@
 from numbers import Integral
 
 from skal.selection import TypicalClusters
-from skal.strategies._space import SpatialStrategy
+from skal.strategies._spatial import SpatialStrategy
 from skal.utils._compat import Interval
 
 

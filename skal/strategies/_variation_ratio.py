@@ -1,17 +1,7 @@
 """VariationRatio: rows on whose class random models do not agree."""
 
-import torch
-
+from skal.strategies._measures import share_of_minority
 from skal.strategies._posterior import PosteriorStrategy
-
-
-def share_of_minority(P):
-    """Share of models that do not vote with the majority: (T, n, C) to (n,).
-
-    Of probabilities or their logarithms.
-    """
-    votes = torch.nn.functional.one_hot(P.argmax(-1), P.shape[-1]).sum(0)
-    return 1.0 - votes.max(-1).values.double() / len(P)
 
 
 class VariationRatio(PosteriorStrategy):

@@ -1,14 +1,8 @@
-"""Numerics and checks shared by the rooms."""
+"""Containers, rows, seeds, tags, checks: shared by all rooms, knows none of them."""
 
+from skal.utils._deprecation import moved
 from skal.utils.validation import is_labeled
 
-__all__ = ["best_device", "is_labeled"]
+__all__ = ["is_labeled"]
 
-
-def __getattr__(name):
-    # Imported on demand: the device check is the only name here that needs torch.
-    if name == "best_device":
-        from skal.neural_network import best_device
-
-        return best_device
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = moved("skal.utils", {"best_device": "skal.neural_network"})

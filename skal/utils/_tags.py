@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 
 from sklearn.utils import Tags, get_tags
 
-from skal.utils._unwrap import final_step
+from skal.utils._nesting import final_step
 
 NEEDS = (
     "probabilities",

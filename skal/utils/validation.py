@@ -268,3 +268,8 @@ def missing_target(labels, n_missing):
     else:
         labels, mark = labels.astype(object), None
     return np.concatenate([labels, np.full((n_missing, *labels.shape[1:]), mark, labels.dtype)])
+
+
+def with_unlabeled(X, y, X_unlabeled):
+    """Append rows whose label is missing, for estimators that learn from those too."""
+    return concat_rows(X, X_unlabeled), missing_target(target_values(y), n_rows(X_unlabeled))

@@ -11,7 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skal.inspection import influence
-from skal.neural_network import NetView, NeuralNetClassifier
+from skal.neural_network import NeuralNetClassifier
+from skal.views import NetView
 
 X, Y = load_digits(return_X_y=True)
 X = X / 16

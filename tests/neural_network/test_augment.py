@@ -8,8 +8,9 @@ import torch
 from scipy import sparse, stats
 from sklearn.base import clone
 
-from skal.neural_network import ImageAugment, TabularAugment, torch_seed
+from skal.neural_network import ImageAugment, TabularAugment
 from skal.neural_network import _image_operations as operations
+from skal.neural_network._seed import torch_seed
 
 # ---------------------------------------------------------------------- tables
 

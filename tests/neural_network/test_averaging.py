@@ -16,7 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 from torch import nn
 
-from skal.neural_network import EMACallback, NeuralNetClassifier, NeuralNetRegressor, find_average
+from skal.neural_network import EMACallback, NeuralNetClassifier, NeuralNetRegressor
+from skal.neural_network._averaging import find_average
 
 X, Y = load_iris(return_X_y=True)
 X = StandardScaler().fit_transform(X).astype(np.float32)

@@ -20,17 +20,16 @@ from skal.model_selection import BudgetedActiveLearner, compare_strategies
 from skal.neural_network import (
     EMACallback,
     ImageAugment,
-    NetView,
     NeuralNetClassifier,
     NeuralNetRegressor,
     NoisyChannelClassifier,
     PseudoLabelFineTuner,
     TabularAugment,
-    find_average,
-    find_net,
 )
+from skal.neural_network._averaging import find_average
 from skal.strategies import BADGE, LHD, MarginSampling, RandomSampling
 from skal.utils._tags import accepts_unlabeled
+from skal.views import NetView, find_net
 from tests._instances import STRATEGIES
 
 X_DIGITS, Y_DIGITS = load_digits(return_X_y=True)

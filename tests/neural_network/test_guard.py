@@ -22,13 +22,8 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import EarlyStopping
 from torch import nn
 
-from skal.neural_network import (
-    MLP,
-    NeuralNetRegressor,
-    check_foreign_net,
-    explain_fit_error,
-    guard_interrupts,
-)
+from skal.neural_network import MLP, NeuralNetRegressor
+from skal.neural_network._guard import check_foreign_net, explain_fit_error, guard_interrupts
 
 X = np.random.RandomState(0).randn(40, 4).astype(np.float32)
 Y = X[:, :1] - X[:, 1:2]

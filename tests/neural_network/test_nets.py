@@ -24,8 +24,9 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from skorch.dataset import ValidSplit
 from torch import nn
 
-from skal.neural_network import MLP, NeuralNetClassifier, NeuralNetRegressor, torch_seed
+from skal.neural_network import MLP, NeuralNetClassifier, NeuralNetRegressor
 from skal.neural_network._loader import TableDataset, TensorLoader, batch_bounds
+from skal.neural_network._seed import torch_seed
 
 X_IRIS, Y_IRIS = load_iris(return_X_y=True)
 _rng = np.random.RandomState(0)

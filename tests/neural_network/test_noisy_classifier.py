@@ -17,12 +17,7 @@ from skorch.dataset import ValidSplit
 from torch import nn
 
 from skal import ActiveLearner
-from skal.neural_network import (
-    NetView,
-    NeuralNetClassifier,
-    NoiseChannelLayer,
-    NoisyChannelClassifier,
-)
+from skal.neural_network import NeuralNetClassifier, NoiseChannelLayer, NoisyChannelClassifier
 from skal.neural_network._noise_channel import project_columns
 from skal.oracles import NoisyOracle
 from skal.strategies import (
@@ -34,6 +29,7 @@ from skal.strategies import (
     MarginSampling,
     NoiseStability,
 )
+from skal.views import NetView
 
 UPDATES = ["euclidean", "softmax", "paper"]
 X_IRIS, Y_IRIS = load_iris(return_X_y=True)

@@ -20,8 +20,8 @@ from skal.selection import (
     TopK,
     TypicalClusters,
 )
+from skal.testing._selector_checks import check_batch_selector
 from skal.utils._rows import Rows
-from skal.utils._selector_checks import check_batch_selector
 
 SELECTORS = [
     TopK(),

@@ -12,10 +12,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skal import ActiveLearner
-from skal.neural_network import NetView, NeuralNetClassifier
+from skal.neural_network import NeuralNetClassifier
 from skal.selection import KMeansPlusPlus
 from skal.strategies import BADGE
-from skal.strategies._last_layer import residuals
+from skal.views import NetView
+from skal.views._last_layer import residuals
 
 X, Y = load_iris(return_X_y=True)
 

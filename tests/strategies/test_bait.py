@@ -12,8 +12,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skal.neural_network import NetView, NeuralNetClassifier, NeuralNetRegressor
+from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
 from skal.strategies import BAIT
+from skal.views import NetView
 
 X, Y = load_iris(return_X_y=True)
 LABELED, POOL = np.arange(0, 150, 15), np.arange(1, 150, 4)
@@ -61,9 +62,7 @@ def test_logistic_regression_is_its_own_last_layer():
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X[LABELED], Y[LABELED])
     strategy = BAIT(FrozenEstimator(model), regularization=0.1, oversample=1).fit(X[LABELED])
     H, P = model[0].transform(X), model.predict_proba(X)
-    info = [
-        np.kron(np.diag(p) - np.outer(p, p), np.outer(h, h)) for p, h in zip(P, H, strict=True)
-    ]
+    info = [np.kron(np.diag(p) - np.outer(p, p), np.outer(h, h)) for p, h in zip(P, H, strict=True)]
     info = np.array(info)
     expected = _best_single(info[POOL], info[LABELED], 0.1)
     rows, scores = strategy.query(X[POOL], 1, return_scores=True)

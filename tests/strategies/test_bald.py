@@ -15,8 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skal import ActiveLearner
-from skal.neural_network import NetView, NeuralNetClassifier, NeuralNetRegressor
+from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
 from skal.strategies import BALD, BatchBALD, MeanStd, QueryByCommittee, VariationRatio
+from skal.views import NetView
 
 X, Y = load_iris(return_X_y=True)
 ALL = [BALD, BatchBALD, VariationRatio, MeanStd]

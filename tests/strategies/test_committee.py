@@ -26,7 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skal.strategies import EntropySampling, QueryByCommittee
-from skal.strategies._committee import _disagreement
+from skal.strategies._measures import disagreement
 from skal.utils._compat import InvalidParameterError
 
 X, Y = load_iris(return_X_y=True)
@@ -58,7 +58,7 @@ def test_measures_are_the_definitions(measure):
     P = np.random.RandomState(0).dirichlet(np.full(4, 0.3), size=(5, 40))
     P[:, 0] = np.eye(4)[2]
     P[0, 1], P[1:, 1] = np.eye(4)[0], np.eye(4)[1]
-    scores = _disagreement(torch.tensor(P), measure).numpy()
+    scores = disagreement(torch.tensor(P), measure).numpy()
     assert_allclose(scores, _by_definition(P, measure), atol=1e-12)
     assert abs(scores[0]) < 1e-12
 

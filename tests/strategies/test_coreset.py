@@ -11,9 +11,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skal import ActiveLearner
-from skal.neural_network import NetView, NeuralNetRegressor
+from skal.neural_network import NeuralNetRegressor
 from skal.selection import KCenterGreedy
 from skal.strategies import CoreSet
+from skal.views import NetView
 
 rng = np.random.RandomState(0)
 X = rng.randn(80, 6) * [1, 1, 1, 1, 10, 0.1]

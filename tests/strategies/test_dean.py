@@ -11,10 +11,11 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from skal import ActiveLearner
-from skal.neural_network import NetView, NeuralNetClassifier, NeuralNetRegressor
-from skal.neural_network._dropout import dropout_log_probabilities
+from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
 from skal.selection import AnnealedClusters, TopK
 from skal.strategies import DeAn
+from skal.views import NetView
+from skal.views._dropout import dropout_log_probabilities
 
 X, Y = load_iris(return_X_y=True)
 X = (X - X.mean(0)).astype(np.float32)
@@ -121,9 +122,7 @@ def test_uncertainty_of_the_pool_belongs_to_the_query():
     assert strategy.sigma_ is None and strategy.beta_ is None
     sigma = strategy._uncertainty(X)
     assert strategy._batch_selector(X).beta == pytest.approx(0.25 * np.expm1(1 / sigma))
-    np.testing.assert_array_equal(
-        strategy.query(X, 5), dean(validation=X).query(X, 5)
-    )
+    np.testing.assert_array_equal(strategy.query(X, 5), dean(validation=X).query(X, 5))
 
 
 class _Votes(DeAn):

@@ -18,9 +18,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from skal.neural_network import NetView, NeuralNetClassifier, NeuralNetRegressor
+from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
 from skal.strategies import BADGE, ExpectedGradientLength
 from skal.strategies._expected_gradient import sq_residuals
+from skal.views import NetView
 
 X, Y = load_iris(return_X_y=True)
 

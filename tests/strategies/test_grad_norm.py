@@ -87,10 +87,10 @@ def test_convolutions_normalisation_and_frozen_layers(norm, softmax, monkeypatch
     found = _score(net, X[::5], norm=norm)
     link = None if softmax else torch.softmax
     assert_allclose(found, _by_backward(net.module_, X[::5], norm, link=link), rtol=1e-3)
-    monkeypatch.setattr("skal.neural_network._jacobian._CHUNK_NUMBERS", 1)
+    monkeypatch.setattr("skal.views._jacobian._CHUNK_NUMBERS", 1)
     assert_allclose(_score(net, X[::5], norm=norm), found, rtol=1e-4)
     monkeypatch.setattr(
-        "skal.neural_network._jacobian.RowJacobians._can_vectorize", lambda self, chunk: False
+        "skal.views._jacobian.RowJacobians._can_vectorize", lambda self, chunk: False
     )
     assert_allclose(_score(net, X[::5], norm=norm), found, rtol=1e-4)
 

@@ -12,10 +12,11 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from skal import ActiveLearner
-from skal.neural_network import NetView, NeuralNetRegressor
-from skal.neural_network._jacobian import RowJacobians
+from skal.neural_network import NeuralNetRegressor
 from skal.selection import LCMD, TopK
 from skal.strategies import GradientEmbedding
+from skal.views import NetView
+from skal.views._jacobian import RowJacobians
 
 X, Y = load_diabetes(return_X_y=True)
 X, Y = X[:60], (Y[:60] - 150) / 70
@@ -160,7 +161,7 @@ def test_sketches_keep_inner_products_in_expectation(module):
 def test_a_product_is_sketched_as_the_matrix_it_stands_for(monkeypatch):
     model = _fitted(n_outputs=2)
     by_factors = _strategy(model, n_components=40).transform(X)
-    monkeypatch.setattr("skal.neural_network._jacobian._agree", lambda *args: False)
+    monkeypatch.setattr("skal.views._jacobian._agree", lambda *args: False)
     by_matrices = _strategy(model, n_components=40).transform(X)
     assert_allclose(by_factors, by_matrices, atol=1e-5 * np.abs(by_factors).max())
 
@@ -181,7 +182,7 @@ def test_chunks_and_company_do_not_matter(module, monkeypatch):
     assert Z.dtype == np.float32
     scale = np.abs(Z).max()
     assert_allclose(strategy.transform(X[17:18]), Z[17:18], atol=1e-5 * scale)
-    monkeypatch.setattr("skal.neural_network._jacobian._CHUNK_NUMBERS", 5000)
+    monkeypatch.setattr("skal.views._jacobian._CHUNK_NUMBERS", 5000)
     assert_allclose(strategy.transform(X), Z, atol=1e-5 * scale)
     assert_array_equal(_strategy(model, n_components=30).transform(X), strategy.transform(X))
 

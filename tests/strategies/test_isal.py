@@ -9,8 +9,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
 
 from skal import ActiveLearner
-from skal.neural_network import NetView, NeuralNetClassifier
+from skal.neural_network import NeuralNetClassifier
 from skal.strategies import ISAL
+from skal.views import NetView
 
 X, Y = load_digits(return_X_y=True)
 X = X / 16

@@ -18,15 +18,10 @@ from torch import nn
 
 from skal import ActiveLearner
 from skal.model_selection import BudgetedActiveLearner
-from skal.neural_network import (
-    EMACallback,
-    NetView,
-    NeuralNetClassifier,
-    NeuralNetRegressor,
-    find_average,
-    unwrap,
-)
+from skal.neural_network import EMACallback, NeuralNetClassifier, NeuralNetRegressor
+from skal.neural_network._averaging import find_average
 from skal.strategies import BADGE, LHD
+from skal.views import NetView, unwrap
 
 X, Y = load_iris(return_X_y=True)
 X = StandardScaler().fit_transform(X).astype(np.float32)

@@ -14,8 +14,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skal import ActiveLearner
-from skal.neural_network import NetView, NeuralNetClassifier, NeuralNetRegressor
+from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
 from skal.strategies import NoiseStability
+from skal.views import NetView
 
 X_CLASS, Y_CLASS = load_iris(return_X_y=True)
 X_REG, Y_REG = load_diabetes(return_X_y=True)

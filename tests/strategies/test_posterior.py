@@ -17,11 +17,12 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skal.neural_network import NetView, NeuralNetClassifier
-from skal.neural_network._dropout import dropout_log_probabilities
+from skal.neural_network import NeuralNetClassifier
 from skal.strategies import EntropySampling
-from skal.strategies import _posterior as posterior
-from skal.strategies._posterior import posterior_log_probabilities
+from skal.views import NetView
+from skal.views import _posterior as posterior
+from skal.views._dropout import dropout_log_probabilities
+from skal.views._posterior import posterior_log_probabilities
 
 X, Y = load_iris(return_X_y=True)
 

@@ -12,17 +12,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from skal.neural_network import NetView, NeuralNetClassifier
-from skal.neural_network._curvature import (
+from skal.neural_network import NeuralNetClassifier
+from skal.strategies import RALIF
+from skal.strategies._ralif import aggregated
+from skal.views import NetView
+from skal.views._influence import fit_head
+from skal.views._layer_curvature import (
     LastLayerCurvature,
     conjugate_gradients,
     directional_losses,
     lissa,
 )
-from skal.neural_network._net_curvature import NetCurvature
-from skal.strategies import RALIF
-from skal.strategies._influence import fit_head
-from skal.strategies._ralif import aggregated
+from skal.views._net_curvature import NetCurvature
 
 X, Y = load_digits(return_X_y=True)
 X = X / 16.0
@@ -58,9 +59,7 @@ def test_products_and_solutions_are_those_of_the_dense_hessian(small):
     exact = torch.linalg.solve(A, V.ravel())
     assert_allclose(curvature.solve(V).ravel(), exact, rtol=1e-9)
     for precondition in (None, curvature._preconditioner()):
-        iterated = conjugate_gradients(
-            curvature.product, V, precondition=precondition, tol=1e-12
-        )
+        iterated = conjugate_gradients(curvature.product, V, precondition=precondition, tol=1e-12)
         assert_allclose(iterated.ravel(), exact, rtol=1e-5)
 
 

@@ -10,9 +10,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skal import ActiveLearner
-from skal.neural_network import NetView, NeuralNetRegressor
+from skal.neural_network import NeuralNetRegressor
 from skal.selection import KCenterGreedy, TypicalClusters
 from skal.strategies import TypiClust
+from skal.views import NetView
 
 X, BLOB = make_blobs([60, 50, 40, 30], 4, cluster_std=0.2, random_state=0)
 
@@ -25,9 +26,7 @@ def test_covered_blobs_are_skipped():
 
 @pytest.mark.parametrize("predictor", [Ridge(), LogisticRegression(), NeuralNetRegressor()])
 def test_cold_start_for_any_estimator(predictor):
-    learner = ActiveLearner(
-        make_pipeline(StandardScaler(), predictor), TypiClust(), random_state=0
-    )
+    learner = ActiveLearner(make_pipeline(StandardScaler(), predictor), TypiClust(), random_state=0)
     rows = learner.query(X, 4)
     assert BLOB[rows].tolist() == [0, 1, 2, 3]
     learner.teach(X[rows], [0, 1, 0, 1])

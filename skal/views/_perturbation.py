@@ -8,7 +8,7 @@ from itertools import islice
 import torch
 
 from skal.neural_network._net import first_output
-from skal.neural_network._probabilities import log_probabilities
+from skal.views._probabilities import log_probabilities
 
 # Directions that are differentiated along in one pass, fewer for nets of many parameters.
 _TOGETHER, _TOGETHER_NUMBERS = 6, 2**24

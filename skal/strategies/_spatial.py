@@ -1,9 +1,9 @@
 """Strategies that look at where rows lie: in the features of a net, or in the inputs."""
 
-from skal.neural_network import has_net
 from skal.strategies._base import QueryStrategy
 from skal.utils._compat import StrOptions
 from skal.utils._tags import QueryStrategyTags
+from skal.views import has_net
 
 
 class SpatialStrategy(QueryStrategy):

@@ -39,7 +39,7 @@ def check_batch_selector(selector):
     Examples
     --------
     >>> from skal.selection import TopK
-    >>> from skal.utils._selector_checks import check_batch_selector
+    >>> from skal.testing._selector_checks import check_batch_selector
     >>> check_batch_selector(TopK())
     """
     for check in _CHECKS:
@@ -108,9 +108,7 @@ def _assert_raises(call, errors, message):
 
 def _check_parameters(selector):
     name = type(selector).__name__
-    names = [
-        key for key in inspect.signature(type(selector).__init__).parameters if key != "self"
-    ]
+    names = [key for key in inspect.signature(type(selector).__init__).parameters if key != "self"]
     parameters = selector.get_params(deep=False)
     assert sorted(parameters) == sorted(names), (
         f"get_params of {name} must name the arguments of __init__. Got {sorted(parameters)} "

@@ -7,9 +7,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skorch import NeuralNetBinaryClassifier
 from torch import nn
 
-from skal.neural_network import NetView, NeuralNetClassifier, NeuralNetRegressor
-from skal.neural_network import _dropout as dropout
-from skal.neural_network._dropout import dropout_log_probabilities, dropout_outputs
+from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
+from skal.views import NetView
+from skal.views import _dropout as dropout
+from skal.views._dropout import dropout_log_probabilities, dropout_outputs
 
 RNG = np.random.RandomState(0)
 X = RNG.randn(50, 6).astype(np.float32)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import log_softmax as scipy_log_softmax
 
-from skal.neural_network._probabilities import log_softmax
+from skal.neural_network._modules import log_softmax
 
 
 @pytest.mark.parametrize("n_classes", [1, 2, 10, 100])

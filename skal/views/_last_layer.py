@@ -6,9 +6,34 @@ regression is its own last layer: its features are its inputs.
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.linear_model import (
+    ARDRegression,
+    BayesianRidge,
+    ElasticNet,
+    ElasticNetCV,
+    LassoCV,
+    LinearRegression,
+    LogisticRegression,
+    LogisticRegressionCV,
+    Ridge,
+    RidgeCV,
+)
 
-from skal.neural_network import describe, has_net, unwrap
+from skal.utils._nesting import describe, unwrap
+from skal.views._finding import has_net
+from skal.views._net_view import NetView
+
+# Linear in their inputs, for the squared loss. Lasso is an ElasticNet.
+_LINEAR = (
+    ARDRegression,
+    BayesianRidge,
+    ElasticNet,
+    ElasticNetCV,
+    LassoCV,
+    LinearRegression,
+    Ridge,
+    RidgeCV,
+)
 
 _CHUNK = 2048  # rows cast at a time: they stay in the cache, and no second copy of all is made
 
@@ -54,6 +79,46 @@ def last_layer(strategy, X):
     log_P = log_P.to(strategy._torch_device())
     H = strategy._inputs(X).dense().to(log_P.device)
     return H, log_P
+
+
+def is_linear_regressor(estimator):
+    """Whether an estimator ends in a linear regression, which is its own last layer."""
+    return isinstance(unwrap(estimator), _LINEAR)
+
+
+def regression_features(strategy, X):
+    """Return the inputs of the last layer of a regressor.
+
+    Parameters
+    ----------
+    strategy : QueryStrategy
+        Fitted; its estimator ends in a torch net or in a linear regression.
+
+    X : array-like of shape (n_samples, n_features)
+        The rows.
+
+    Returns
+    -------
+    H : tensor of shape (n_samples, d), dtype float32
+        Penultimate features, or the inputs of the linear regression.
+
+    Raises
+    ------
+    TypeError
+        If the estimator ends in another predictor.
+    """
+    estimator = strategy.estimator_
+    if has_net(estimator):
+        owner = type(strategy).__name__
+        return NetView(estimator, device=strategy.device, needed_by=owner).features(X)
+    if is_linear_regressor(estimator):
+        return strategy._inputs(X).dense()
+    raise TypeError(
+        f"{type(strategy).__name__} needs a regressor with a linear last layer, a fitted torch net "
+        f"or a linear regression such as Ridge, but found {type(unwrap(estimator)).__name__} in "
+        f"{describe(estimator)}. Use a net from skal.neural_network, or CoreSet, TypiClust or "
+        "QueryByCommittee."
+    )
 
 
 def residuals(log_P):

@@ -4,9 +4,9 @@ import copy
 
 import torch
 
-from skal.neural_network._curvature import LISSA_SCALE, conjugate_gradients, lissa
-from skal.neural_network._probabilities import log_probabilities
 from skal.utils._tables import n_rows
+from skal.views._layer_curvature import LISSA_SCALE, conjugate_gradients, lissa
+from skal.views._probabilities import log_probabilities
 
 
 class NetCurvature:

@@ -4,7 +4,7 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from skal.utils._unwrap import inner_estimators
+from skal.utils._nesting import inner_estimators
 
 
 def fit_preprocessing(estimator, X):

@@ -20,16 +20,8 @@ from skorch.helper import SliceDict
 from torch import nn
 
 from skal import ActiveLearner
-from skal.neural_network import (
-    MLP,
-    NetView,
-    NeuralNetClassifier,
-    NeuralNetRegressor,
-    find_net,
-    has_net,
-    predictor_inputs,
-    unwrap,
-)
+from skal.neural_network import MLP, NeuralNetClassifier, NeuralNetRegressor
+from skal.views import NetView, find_net, has_net, predictor_inputs, unwrap
 
 _rng = np.random.RandomState(0)
 X = _rng.randn(50, 4)

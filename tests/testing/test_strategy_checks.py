@@ -7,8 +7,8 @@ from sklearn.linear_model import LogisticRegression
 
 from skal.neural_network import NeuralNetClassifier
 from skal.strategies import MarginSampling, QueryStrategy, RandomSampling
+from skal.testing import check_query_strategy, query_strategy_checks
 from skal.utils._tags import QueryStrategyTags
-from skal.utils.estimator_checks import check_query_strategy, query_strategy_checks
 
 
 class Broken(QueryStrategy):

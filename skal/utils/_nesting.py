@@ -1,4 +1,4 @@
-"""Through pipelines, searches and other wrappers to the fitted predictor at the end."""
+"""How estimators nest: the predictor inside wrappers, before and after they are fitted."""
 
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
@@ -6,91 +6,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
-from skorch import NeuralNet
 
 
 class NetWrapper:
     """Mark of a meta-estimator of this package that predicts with the net in `estimator_`."""
-
-
-def find_net(estimator, *, needed_by=None):
-    """Find the fitted torch net at the end of an estimator.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A fitted net of :mod:`skal.neural_network` or of skorch, alone or inside ``Pipeline``,
-        ``TransformedTargetRegressor``, searches such as ``GridSearchCV``, threshold classifiers,
-        :class:`PseudoLabelFineTuner`, ``FrozenEstimator``, :class:`~skal.ActiveLearner`, nested at
-        will.
-
-    needed_by : str, default=None
-        Who needs the net, for the error.
-
-    Returns
-    -------
-    transformers : list of transformers
-        The fitted preprocessing in front of the net, to apply in this order.
-
-    net : skorch.NeuralNet
-        The fitted net itself, not a copy.
-
-    Raises
-    ------
-    TypeError
-        If another predictor is found.
-    NotFittedError
-        If the net is not fitted yet.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import StandardScaler
-    >>> from skal.neural_network import NeuralNetClassifier, find_net
-    >>> X, y = load_iris(return_X_y=True)
-    >>> net = NeuralNetClassifier(max_epochs=2, random_state=0)
-    >>> transformers, net = find_net(make_pipeline(StandardScaler(), net).fit(X, y))
-    >>> type(net).__name__, len(transformers)
-    ('NeuralNetClassifier', 1)
-    """
-    needs = f"{needed_by} needs a fitted torch net" if needed_by else "Needed a fitted torch net"
-    transformers, predictor = _walk(estimator)
-    whole = "" if predictor is estimator else f" at the end of {describe(estimator)}"
-    if hasattr(predictor, "fit") and not _is_fitted(predictor):
-        raise NotFittedError(
-            f"{needs} but {type(predictor).__name__}{whole} is not fitted yet. Call fit first."
-        )
-    if not isinstance(predictor, NeuralNet):
-        raise TypeError(
-            f"{needs} but found {_name(predictor)}{whole}. Use a net from skal.neural_network, or "
-            "a strategy that needs only predictions."
-        )
-    return transformers, predictor
-
-
-def has_net(estimator):
-    """Tell whether there is a fitted torch net at the end of an estimator.
-
-    Parameters
-    ----------
-    estimator : estimator or None
-        Any estimator, wrapped or not.
-
-    Returns
-    -------
-    answer : bool
-        Whether :func:`find_net` would find one.
-
-    Examples
-    --------
-    >>> from sklearn.linear_model import Ridge
-    >>> from skal.neural_network import has_net
-    >>> has_net(Ridge())
-    False
-    """
-    predictor = _walk(estimator)[1]
-    return isinstance(predictor, NeuralNet) and _is_fitted(predictor)
 
 
 def unwrap(estimator):
@@ -99,7 +18,8 @@ def unwrap(estimator):
     Parameters
     ----------
     estimator : estimator
-        Any fitted estimator; see :func:`find_net` for the wrappers that are seen through.
+        Any fitted estimator; see :func:`~skal.views.find_net` for the wrappers that are seen
+        through.
 
     Returns
     -------
@@ -111,11 +31,11 @@ def unwrap(estimator):
     >>> from sklearn.linear_model import Ridge
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
-    >>> from skal.neural_network import unwrap
+    >>> from skal.views import unwrap
     >>> unwrap(make_pipeline(StandardScaler(), Ridge()).fit([[0.0], [1.0]], [0.0, 1.0]))
     Ridge()
     """
-    return _walk(estimator)[1]
+    return take_apart(estimator)[1]
 
 
 def predictor_inputs(estimator, X):
@@ -124,7 +44,8 @@ def predictor_inputs(estimator, X):
     Parameters
     ----------
     estimator : estimator
-        Any fitted estimator; see :func:`find_net` for the wrappers that are seen through.
+        Any fitted estimator; see :func:`~skal.views.find_net` for the wrappers that are seen
+        through.
 
     X : array-like of shape (n_samples, n_features)
         Rows as the estimator takes them.
@@ -139,12 +60,12 @@ def predictor_inputs(estimator, X):
     >>> from sklearn.linear_model import Ridge
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import MinMaxScaler
-    >>> from skal.neural_network import predictor_inputs
+    >>> from skal.views import predictor_inputs
     >>> model = make_pipeline(MinMaxScaler(), Ridge()).fit([[0.0], [4.0]], [0.0, 1.0])
     >>> predictor_inputs(model, [[1.0]])
     array([[0.25]])
     """
-    for transformer in _walk(estimator)[0]:
+    for transformer in take_apart(estimator)[0]:
         X = transformer.transform(X)
     return X
 
@@ -167,7 +88,7 @@ def describe(estimator):
     >>> from sklearn.linear_model import Ridge
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
-    >>> from skal.neural_network import describe
+    >>> from skal.utils._nesting import describe
     >>> describe(make_pipeline(StandardScaler(), Ridge()))
     'Pipeline(StandardScaler, Ridge)'
     """
@@ -176,11 +97,11 @@ def describe(estimator):
     if isinstance(estimator, Pipeline):
         return f"Pipeline({', '.join(describe(step) for _, step in estimator.steps)})"
     inner = _inner(estimator)
-    name = _name(estimator)
+    name = class_name(estimator)
     return name if inner is None else f"{name}({describe(inner)})"
 
 
-def _walk(estimator):
+def take_apart(estimator):
     """Return the transformers in front of the predictor of `estimator`, and the predictor."""
     transformers = []
     while True:
@@ -214,7 +135,7 @@ def _inner(estimator):
     return fitted.get("learner_")
 
 
-def _is_fitted(estimator):
+def is_fitted(estimator):
     try:
         check_is_fitted(estimator)
     except (NotFittedError, TypeError):
@@ -222,5 +143,72 @@ def _is_fitted(estimator):
     return True
 
 
-def _name(estimator):
+def class_name(estimator):
     return estimator if isinstance(estimator, str) else type(estimator).__name__
+
+
+def final_step(estimator):
+    """The predictor at the end of `estimator` when it is a (nested) Pipeline, else itself."""
+    while isinstance(estimator, Pipeline):
+        estimator = estimator.steps[-1][1]
+    return estimator
+
+
+def inner_estimators(estimator):
+    """Yield `estimator` and every estimator it is built around, outermost first.
+
+    Follows the last step of a Pipeline and the parameters `estimator`, `regressor` and
+    `base_estimator` of meta-estimators: the places where scikit-learn keeps the predictor.
+    """
+    seen = set()
+    while estimator is not None and id(estimator) not in seen:
+        seen.add(id(estimator))
+        yield estimator
+        if isinstance(estimator, Pipeline):
+            estimator = estimator.steps[-1][1]
+            continue
+        for name in ("estimator", "regressor", "base_estimator"):
+            inner = vars(estimator).get(name) if hasattr(estimator, "__dict__") else None
+            if inner is not None and hasattr(inner, "fit"):
+                estimator = inner
+                break
+        else:
+            return
+
+
+def check_warm_start(estimator):
+    """Raise ValueError where ``warm_start=True`` could have no effect."""
+    for inner in inner_estimators(estimator):
+        if inner is final_step(estimator):
+            break
+        if not isinstance(inner, Pipeline):
+            raise ValueError(_no_effect_inside(inner))
+    last = final_step(estimator)
+    if "warm_start" in last.get_params(deep=False):
+        return
+    wraps = sum(1 for _ in inner_estimators(last)) > 1
+    raise ValueError(
+        _no_effect_inside(last)
+        if wraps
+        else f"warm_start=True needs a predictor with a warm_start of its own. "
+        f"{type(last).__name__} has none: use warm_start=False."
+    )
+
+
+def _no_effect_inside(estimator):
+    name = type(estimator).__name__
+    inner = "regressor" if hasattr(estimator, "regressor") else "estimator"
+    advice = (
+        "Use standardize_y=True on the net instead."
+        if inner == "regressor"
+        else "Use warm_start=False."
+    )
+    return (
+        f"warm_start=True has no effect inside {name}, which clones its {inner} at every fit. "
+        f"{advice}"
+    )
+
+
+def enable_warm_start(estimator):
+    """Let the predictor at the end of an unfitted `estimator` keep its weights between fits."""
+    final_step(estimator).set_params(warm_start=True)

@@ -13,18 +13,15 @@ from torch import nn
 
 from skal.neural_network._device import check_device
 from skal.neural_network._loader import PreparedRows, as_float32, padded, take_tensor
-from skal.neural_network._net import _CHUNK_VALUES, BaseNet, _indexed, first_output
-from skal.neural_network._perturbation import PerturbationMixin, as_columns, eval_flags
-from skal.neural_network._probabilities import log_probabilities, needs_logits
+from skal.neural_network._net import CHUNK_VALUES, BaseNet, first_output, indexed
 from skal.neural_network._seed import preserved_generators
-from skal.neural_network._unwrap import find_net, has_net, predictor_inputs, unwrap
 from skal.utils._memory import keep_freed_memory
 from skal.utils._tables import n_rows
+from skal.views._finding import find_net
+from skal.views._perturbation import PerturbationMixin, as_columns, eval_flags
+from skal.views._probabilities import log_probabilities, needs_logits
 
-__all__ = ["NetView", "find_net", "has_net", "predictor_inputs", "unwrap"]
-
-
-# As _CHUNK_VALUES, on a CPU and there for nets that convolve: what is computed stays in the cache.
+# As CHUNK_VALUES, on a CPU and there for nets that convolve: what is computed stays in the cache.
 _CPU_VALUES, _IMAGE_VALUES = 2**18, 2**15
 
 
@@ -89,7 +86,8 @@ class NetView(PerturbationMixin):
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
-    >>> from skal.neural_network import NetView, NeuralNetClassifier
+    >>> from skal.neural_network import NeuralNetClassifier
+    >>> from skal.views import NetView
     >>> X, y = load_iris(return_X_y=True)
     >>> net = NeuralNetClassifier(module__hidden=(16,), max_epochs=2, random_state=0)
     >>> view = NetView(make_pipeline(StandardScaler(), net).fit(X, y))
@@ -106,7 +104,7 @@ class NetView(PerturbationMixin):
         if device is None:
             self.device = home
         else:
-            self.device = _indexed(check_device(device, self._owner, purpose="compute"))
+            self.device = indexed(check_device(device, self._owner, purpose="compute"))
         self.module = module if self.device == home else copy.deepcopy(module).to(self.device)
         self.batch_size = batch_size
         self._layers = dict(self.module.named_modules())
@@ -402,7 +400,7 @@ class NetView(PerturbationMixin):
         parts = X.values() if isinstance(X, Mapping) else [X]
         n_values = sum(prod(part.shape[1:]) for part in parts)
         trained = self.net.batch_size if isinstance(self.net.batch_size, int) else 1
-        values = _CHUNK_VALUES
+        values = CHUNK_VALUES
         if self.device.type == "cpu":
             values = _IMAGE_VALUES if self._convolves else _CPU_VALUES
         return max(trained, 16, min(8192, values // max(1, n_values)) // 16 * 16)

@@ -10,8 +10,8 @@ from torch import nn
 
 from skal.neural_network._loader import padded
 from skal.neural_network._net import first_output
-from skal.neural_network._perturbation import _call_with, as_columns
 from skal.utils._tables import n_rows
+from skal.views._perturbation import _call_with, as_columns
 
 _CHUNK_NUMBERS = 2**22  # held at once for a chunk of rows
 _PROBE_ROWS = 32

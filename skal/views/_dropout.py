@@ -16,8 +16,8 @@ from torch import nn
 
 from skal.neural_network._loader import padded
 from skal.neural_network._net import first_output
-from skal.neural_network._probabilities import log_probabilities, needs_logits
 from skal.utils._random import child_seed
+from skal.views._probabilities import log_probabilities, needs_logits
 
 _CHANNELS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout)
 _ALPHA = (nn.AlphaDropout, nn.FeatureAlphaDropout)

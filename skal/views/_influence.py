@@ -5,9 +5,10 @@ import torch
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
-from skal.neural_network import has_net, unwrap
-from skal.neural_network._curvature import LISSA_SCALE, LastLayerCurvature, lissa
-from skal.strategies._last_layer import apply_layer, layer_gradient, residuals
+from skal.utils._nesting import unwrap
+from skal.views._finding import has_net
+from skal.views._last_layer import apply_layer, layer_gradient, residuals
+from skal.views._layer_curvature import LISSA_SCALE, LastLayerCurvature, lissa
 
 _WEIGHT_DECAY = 1e-4
 
