@@ -11,6 +11,7 @@ ROOMS = [
     "skal",
     "skal.datasets",
     "skal.inspection",
+    "skal.labeling",
     "skal.metrics",
     "skal.model_selection",
     "skal.neural_network",
