@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skal.utils._compat import Interval, StrOptions, _fit_context
 from skal.utils._random import draw_seed
-from skal.utils._tables import is_mapping, n_rows, take_rows
+from skal.utils._tables import n_rows, one_row, take_rows
 from skal.utils.validation import as_target, check_same_length, is_labeled, labeled_target
 
 __all__ = ["CallableOracle", "NoisyOracle", "PerfectOracle", "ask", "k_symmetric_channel"]
@@ -453,7 +453,7 @@ class CallableOracle(BaseEstimator):
                 f"rows must hold a position for each of the {n_rows(X)} rows of X. Got {len(rows)} "
                 "instead."
             )
-        contents = [_one_row(X, place) for place in range(len(rows))]
+        contents = [one_row(X, place) for place in range(len(rows))]
         for row, content in zip(rows, contents, strict=True):
             if self._seen.get(row, joblib.hash(content)) != joblib.hash(content):
                 raise ValueError(
@@ -566,14 +566,3 @@ def _as_objects(values):
     for place, value in enumerate(values):
         objects[place] = value
     return objects
-
-
-def _one_row(X, place):
-    if is_mapping(X):
-        return {name: value[place] for name, value in X.items()}
-    if hasattr(X, "iloc"):
-        return X.iloc[place]
-    row = take_rows(X, [place])
-    if hasattr(row, "row"):  # polars
-        return row.row(0, named=True)
-    return row if hasattr(row, "toarray") else row[0]

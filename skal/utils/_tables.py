@@ -99,6 +99,21 @@ def take_rows(X, indices):
     return _safe_indexing(X, indices.astype(np.intp, copy=False))
 
 
+def one_row(X, position):
+    """Return a row of `X` as one thing: a 1-D array, a Series, a dict or a text.
+
+    A row of a sparse matrix stays a sparse matrix of one row.
+    """
+    if is_mapping(X):
+        return {name: value[position] for name, value in X.items()}
+    if hasattr(X, "iloc"):
+        return X.iloc[position]
+    row = take_rows(X, [position])
+    if hasattr(row, "row"):  # polars
+        return row.row(0, named=True)
+    return row if hasattr(row, "toarray") else row[0]
+
+
 def concat_rows(top, bottom):
     """Return the rows of `top` followed by those of `bottom`, of the kind of `top`.
 
