@@ -191,12 +191,70 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
             "_answered": labeled,
             "_fit_params": take_params(fit_params, labeled),
         }
-        trained = self._train(state, None)
-        columns = ("n_features_in_", "feature_names_in_")
-        for name in ("_cold_seed", *columns):
-            vars(self).pop(name, None)
-        state |= {name: vars(seen)[name] for name in columns if name in vars(seen)}
-        self._commit(state | trained)
+        self._begin(state | self._train(state, None), seen)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def restore(self, X, rows, labels, n_rounds, root_seed):
+        """Take the state that `fit` and `teach` led to, and train once.
+
+        A session on disk resumes with it: the learner then asks what the one would ask that lived
+        through all rounds, without training for each of them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            All rows, labelled or not, as given to `fit`.
+
+        rows : array-like of shape (n_answered,), int
+            Positions in `X` of the rows that need not be asked about any more, in the order in
+            which they were learnt from.
+
+        labels : array-like of shape (n_answered,) or (n_answered, n_outputs)
+            Their labels. A missing one (NaN, None) is a row that is neither learnt from nor
+            asked about.
+
+        n_rounds : int
+            How many times `teach` has added labels since `fit`, the `n_rounds_` of then.
+
+        root_seed : int
+            What the seeds of all rounds follow from, in place of `random_state`.
+
+        Returns
+        -------
+        self : ActiveLearner
+            The learner, with a newly trained `estimator_`. With ``warm_start=True`` a fitted
+            learner goes on from its present weights; the path that led to the weights of then
+            cannot be restored.
+
+        Raises
+        ------
+        ValueError
+            If `rows` are no distinct positions in `X`, do not fit the labels, or none has a label.
+        """
+        if self.warm_start:
+            check_warm_start(self.estimator)
+        seen = copy(self)
+        X, labels = validate_rows(seen, X, reset=True), as_target(labels)
+        answered = np.zeros(n_rows(X), dtype=bool)
+        rows = _check_positions(rows, answered, "X")
+        check_same_length(rows, labels)
+        known = is_labeled(labels)
+        if not known.any():
+            raise ValueError(f"labels has no label (all {len(known)} values are NaN or None).")
+        answered[rows] = True
+        state = {
+            "_root_seed": int(root_seed),
+            "n_rounds_": int(n_rounds),
+            "X_labeled_": take_rows(X, rows[known]),
+            "y_labeled_": labeled_target(labels, known),
+            "n_labeled_": int(known.sum()),
+            "_X_given": None if answered.all() else X,
+            "_answered": answered,
+            "_fit_params": {},
+        }
+        warm = self.warm_start and self.__sklearn_is_fitted__()
+        self._begin(state | self._train(state, self.estimator_ if warm else None), seen)
         return self
 
     def teach(self, X, y, *, rows=None, **fit_params):
@@ -396,18 +454,7 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
                 "'rows' are positions in the X of a fit with a partly labelled y, and every row "
                 "of the last fit had a label. Pass the rows themselves as X."
             )
-        rows, given = np.asarray(rows), rows
-        if rows.ndim != 1 or rows.dtype.kind not in "iu":
-            raise TypeError(f"'rows' must be a 1-D array of int positions. Got {given!r} instead.")
-        if (
-            len(np.unique(rows)) < len(rows)
-            or not np.isin(rows, np.flatnonzero(~self._answered)).all()
-        ):
-            raise ValueError(
-                "'rows' must be distinct positions of rows of the last fit that have no label "
-                f"yet. Got {rows.tolist()[:10]} instead."
-            )
-        return rows
+        return _check_positions(rows, self._answered, "the last fit that have no label yet")
 
     def _state_with(self, X, y, rows, fit_params):
         """Return the learner's state after adding the labels of `y`, without changing it."""
@@ -448,6 +495,14 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
             X, y = with_unlabeled(X, y, take_rows(state["_X_given"], ~state["_answered"]))
         estimator = train(estimator, X, y, routed["estimator"]["fit"], seed)
         return {"estimator_": estimator, "query_strategy_": strategy}
+
+    def _begin(self, state, seen):
+        """Commit the state of a first training; `seen` has the columns of its rows."""
+        columns = ("n_features_in_", "feature_names_in_")
+        for name in ("_cold_seed", *columns):
+            vars(self).pop(name, None)
+        state |= {name: vars(seen)[name] for name in columns if name in vars(seen)}
+        self._commit(state)
 
     def _commit(self, state):
         vars(self).update(state)
@@ -530,6 +585,19 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         return inherit_tags(super().__sklearn_tags__(), self.estimator)
+
+
+def _check_positions(rows, answered, where):
+    """Return `rows` as an array of distinct positions that are not answered."""
+    rows, given = np.asarray(rows), rows
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise TypeError(f"'rows' must be a 1-D array of int positions. Got {given!r} instead.")
+    if len(np.unique(rows)) < len(rows) or not np.isin(rows, np.flatnonzero(~answered)).all():
+        raise ValueError(
+            f"'rows' must be distinct positions of rows of {where}. Got {rows.tolist()[:10]} "
+            "instead."
+        )
+    return rows
 
 
 def _if_set(**options):

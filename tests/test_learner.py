@@ -577,6 +577,65 @@ def test_frozen_preprocessing_is_used_as_it_is():
     assert len(np.unique(rows)) == 5
 
 
+@pytest.mark.parametrize("kind", ["array", "frame"])
+@pytest.mark.parametrize("strategy", [MarginSampling(), QueryByCommittee(), RandomSampling()])
+def test_restore_is_the_learner_that_lived_through_the_rounds(strategy, kind):
+    X = pd.DataFrame(X_IRIS, columns=list("abcd")) if kind == "frame" else X_IRIS
+    y = np.array(["setosa", "versicolor", "virginica"], dtype=object)[Y_IRIS]
+    partly = np.full(150, None)
+    partly[SEED_ROWS] = y[SEED_ROWS]
+    forest = RandomForestClassifier(10)
+    lived = ActiveLearner(forest, strategy, random_state=3).fit(X, partly)
+    rows, labels = [*SEED_ROWS], [*y[SEED_ROWS]]
+    for _ in range(3):
+        asked = lived.query(n_instances=4)
+        answers = y[asked]
+        answers[0] = None  # refused
+        lived.teach(None, answers, rows=asked)
+        rows, labels = [*rows, *asked], [*labels, *answers]
+    restored = ActiveLearner(forest, strategy).restore(X, rows, labels, 3, lived._root_seed)
+    assert vars(restored).keys() == vars(lived).keys()
+    assert restored.n_labeled_ == lived.n_labeled_ == 39 and restored.n_rounds_ == 3
+    assert_array_equal(restored.predict_proba(X), lived.predict_proba(X))
+    asked = lived.query(n_instances=5)
+    assert_array_equal(restored.query(n_instances=5), asked)
+    for learner in (lived, restored):
+        learner.teach(None, y[asked], rows=asked)
+    assert_array_equal(restored.query(n_instances=5), lived.query(n_instances=5))
+
+
+def test_restore_gives_unlabelled_rows_to_estimators_that_want_them():
+    restored = ActiveLearner(SemiSupervised()).restore(
+        X_IRIS, np.arange(0, 150, 5), [None, *Y_IRIS[5::5]], 0, 1
+    )
+    assert restored.n_labeled_ == 29
+    assert int(np.isnan(restored.estimator_.y_).sum()) == 120
+
+
+def test_restore_goes_on_from_warm_weights():
+    learner = ActiveLearner(SGDClassifier(max_iter=1, tol=None), warm_start=True, random_state=0)
+    rows = np.arange(0, 150, 5)
+    first = learner.restore(X_IRIS, rows, Y_IRIS[rows], 0, 1).estimator_
+    updates = first.t_
+    assert learner.restore(X_IRIS, rows, Y_IRIS[rows], 1, 1).estimator_.t_ > updates
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "error", "match"),
+    [([0, 0], [1, 2], ValueError, "distinct positions of rows of X"),
+     ([0, 150], [1, 2], ValueError, "distinct positions of rows of X"),
+     ([0.5, 1], [1, 2], TypeError, "1-D array of int positions"),
+     ([0, 1], [1], ValueError, "same number of rows"),
+     ([0, 1], [None, None], ValueError, "labels has no label")],
+)  # fmt: skip
+def test_a_bad_restore_changes_nothing(rows, labels, error, match):
+    learner = _iris_learner()
+    before = dict(vars(learner))
+    with pytest.raises(error, match=match):
+        learner.restore(X_IRIS, rows, labels, 1, 0)
+    assert vars(learner) == before
+
+
 def test_a_strategy_set_later_is_in_use_after_the_next_training():
     X, y = load_iris(return_X_y=True)
     learner = ActiveLearner(LogisticRegression(max_iter=500), RandomSampling(), random_state=0)
