@@ -25,7 +25,7 @@ from skal.neural_network._loader import (
     take_tensor,
 )
 from skal.neural_network._net import first_output
-from skal.neural_network._seed import torch_seed
+from skal.neural_network._seed import SEEDED, torch_seed
 from skal.neural_network._tabular_augment import TabularAugment
 from skal.utils._compat import HasMethods, Interval, StrOptions, _fit_context
 from skal.utils._nesting import NetWrapper, describe
@@ -312,7 +312,11 @@ class PseudoLabelFineTuner(NetWrapper, MetaEstimatorMixin, BaseEstimator):
             table = TableDataset(net._validate_rows(take_rows(X, rows)), target=codes)
             augment = self._fitted_augmentation(net, X)
             n_threaded = net._rows_per_batch(len(table))
-            with torch_seed(child_seed(seed, _TRAIN)), net._few_threads(n_threaded):
+            with (
+                SEEDED,
+                torch_seed(child_seed(seed, _TRAIN)),
+                net._few_threads(n_threaded),
+            ):
                 history = self._train(net, table, augment)
         return {
             "selected_": rows,

@@ -133,20 +133,24 @@ def explain_fit_error(estimator, error):
 
 def foreign_nets(estimator):
     """Yield the plain skorch nets that training `estimator` would train."""
+    for part in parts_of(estimator):
+        if isinstance(part, skorch.NeuralNet) and not isinstance(part, BaseNet):
+            yield part
+
+
+def parts_of(estimator):
+    """Yield `estimator` and the estimators inside it that training it would train."""
     if isinstance(estimator, FrozenEstimator) or isinstance(estimator, type):
         return
-    if isinstance(estimator, skorch.NeuralNet):
-        if not isinstance(estimator, BaseNet):
-            yield estimator
-        return
-    if not hasattr(estimator, "get_params"):
+    yield estimator
+    if isinstance(estimator, skorch.NeuralNet) or not hasattr(estimator, "get_params"):
         return
     for value in estimator.get_params(deep=False).values():
         # Steps, voters and the like are lists of (name, estimator, ...).
         for item in value if isinstance(value, list) else [value]:
             for part in item if isinstance(item, tuple) else [item]:
                 if hasattr(part, "fit"):
-                    yield from foreign_nets(part)
+                    yield from parts_of(part)
 
 
 def _holds_back(train_split):

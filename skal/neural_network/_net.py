@@ -5,7 +5,7 @@ import difflib
 import functools
 import inspect
 import numbers
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from math import prod
 
 import numpy as np
@@ -21,7 +21,8 @@ from torch import nn
 
 from skal.neural_network._device import check_device
 from skal.neural_network._loader import TableDataset, TensorLoader, padded
-from skal.neural_network._seed import preserved_generators, torch_seed
+from skal.neural_network._seed import SEEDED, import_whole, preserved_generators, torch_seed
+from skal.neural_network._threads import one_thread
 from skal.utils._compat import Interval, StrOptions, validate_parameter_constraints
 from skal.utils._memory import keep_freed_memory
 from skal.utils._random import child_seed, draw_seed
@@ -88,7 +89,7 @@ class BaseNet(NeuralNet):
             used = np.flatnonzero(weight)
             X, y, weight = X[used], y[used], weight[used]
         seed = child_seed(draw_seed(self.random_state), 0 if cold else len(self.history))
-        with torch_seed(seed):
+        with SEEDED, torch_seed(seed):
             try:
                 if cold:
                     self._row_shape = X.shape[1:]
@@ -247,6 +248,17 @@ class BaseNet(NeuralNet):
         self.criterion_ = self.initialized_instance(copy.deepcopy(self.criterion), kwargs)
         return self
 
+    def initialize_optimizer(self):
+        """Make the optimiser.
+
+        Returns
+        -------
+        self : object
+            The net.
+        """
+        import_whole("torch._dynamo")  # by the first optimiser there is
+        return super().initialize_optimizer()
+
     def _check_components(self):
         """Say what is wrong with arguments that the constructor has stored unseen."""
         _refuse_unknown(type(self), self._params_to_validate)
@@ -320,15 +332,10 @@ class BaseNet(NeuralNet):
     def _few_threads(self, n_rows):
         """Compute small batches on one thread: faster, and the same whatever the machine."""
         n_weights = sum(parameter.numel() for parameter in self.module_.parameters())
-        before = torch.get_num_threads()
         keep_freed_memory()
-        if self._module_device().type == "cpu" and n_weights * n_rows <= _SMALL_BATCH:
-            torch.set_num_threads(1)
-        try:
+        small = self._module_device().type == "cpu" and n_weights * n_rows <= _SMALL_BATCH
+        with one_thread() if small else nullcontext():
             yield
-        finally:
-            if torch.get_num_threads() != before:
-                torch.set_num_threads(before)
 
     # ------------------------------------------------------------------ predicting
 

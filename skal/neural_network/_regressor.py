@@ -112,9 +112,12 @@ class NeuralNetRegressor(BaseNet, skorch.NeuralNetRegressor):
     0 are left out.
 
     Small nets on the CPU train on one thread, which is faster, and makes the result independent of
-    the number of cores and of `n_jobs` of processes. torch's number of threads and its global
-    random generators belong to the process: with joblib's threading backend, results differ from
-    run to run.
+    the number of cores and of `n_jobs` of processes.
+
+    Several Python threads may train and predict at once. torch's random generators belong to the
+    process, so trainings wait for each other (one lock around every seeded section) and give what
+    they give alone; predictions never wait. Use processes to train several nets at a time. Code of
+    your own that draws from torch's generators during a training in another thread disturbs it.
 
     A KeyboardInterrupt (Ctrl-C) is passed on, unlike in skorch. Callbacks end a training by raising
     it in `on_epoch_end`, as skorch's EarlyStopping does.

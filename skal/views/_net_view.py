@@ -1,6 +1,5 @@
 """How a strategy sees through an estimator to its net: features, logits, probabilities."""
 
-import copy
 from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -17,6 +16,7 @@ from skal.neural_network._net import CHUNK_VALUES, BaseNet, first_output, indexe
 from skal.neural_network._seed import preserved_generators
 from skal.utils._memory import keep_freed_memory
 from skal.utils._tables import n_rows
+from skal.views._copying import private_copy
 from skal.views._finding import find_net
 from skal.views._perturbation import PerturbationMixin, as_columns, eval_flags
 from skal.views._probabilities import log_probabilities, needs_logits
@@ -28,9 +28,10 @@ _CPU_VALUES, _IMAGE_VALUES = 2**18, 2**15
 class NetView(PerturbationMixin):
     """The torch module inside a fitted estimator, evaluated on rows as the estimator takes them.
 
-    It applies the preprocessing in front of the net, streams the rows through the module in chunks,
-    in evaluation mode, and leaves everything as it was: weights, buffers, train flags, hooks and
-    torch's random generators.
+    It applies the preprocessing in front of the net and streams the rows through a copy of its
+    module in chunks, in evaluation mode. The estimator is never touched, so that other threads may
+    predict with it meanwhile, and everything is left as it was: weights, buffers, train flags,
+    hooks and torch's random generators.
 
     Parameters
     ----------
@@ -39,8 +40,7 @@ class NetView(PerturbationMixin):
         :func:`find_net`.
 
     device : str or None, default=None
-        Where to evaluate. None is where the net is. On another device a copy of the module is used;
-        the net stays where it is.
+        Where to evaluate. None is where the net is. The net stays where it is.
 
     batch_size : int or None, default=None
         Rows per chunk. None takes those of a training batch, or more: about 8 MB, or on a CPU
@@ -59,7 +59,7 @@ class NetView(PerturbationMixin):
         The net found.
 
     module : torch.nn.Module
-        Its module, or the copy on `device`.
+        A copy of its module as it was when the view was made, on `device`.
 
     device : torch.device
         Where it is evaluated.
@@ -98,14 +98,12 @@ class NetView(PerturbationMixin):
     def __init__(self, estimator, *, device=None, batch_size=None, layer=None, needed_by=None):
         self._owner = needed_by or type(self).__name__
         self.transformers, self.net = find_net(estimator, needed_by=self._owner)
-        module = self.net.module_
-        module = getattr(module, "_orig_mod", module)  # that of torch.compile
-        home = _device_of(module)
+        module = private_copy(self.net.module_)
         if device is None:
-            self.device = home
+            self.device = _device_of(module)
         else:
             self.device = indexed(check_device(device, self._owner, purpose="compute"))
-        self.module = module if self.device == home else copy.deepcopy(module).to(self.device)
+        self.module = module.to(self.device)
         self.batch_size = batch_size
         self._layers = dict(self.module.named_modules())
         if layer is not None and layer not in self._layers:
