@@ -441,7 +441,7 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
                 f"{type(self).__name__} has seen no label yet. Choose the first rows at random or "
                 "by their inputs (RandomSampling(), CoreSet(space='inputs')), then call fit."
             )
-        return strategy._fit_cold(pool, self.estimator)
+        return strategy.fit_pool(pool, self.estimator)
 
     # ------------------------------------------------------------------ state
 
@@ -481,7 +481,7 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
             estimator = clone(self.estimator)
             set_random_states(estimator, seed, only_missing=True)
             if isinstance(strategy, QueryStrategy):
-                estimator = strategy._prepare(estimator)
+                estimator = strategy.prepare_estimator(estimator)
             if self.warm_start:
                 enable_warm_start(estimator)
         else:

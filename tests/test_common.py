@@ -144,4 +144,4 @@ def test_batch_selector_contract(selector):
 def test_every_strategy_declares_its_tags():
     for strategy in STRATEGIES:
         assert isinstance(strategy, QueryStrategy)
-        assert strategy._tags is not QueryStrategy._query_tags, type(strategy).__name__
+        assert strategy._query_tags is not QueryStrategy._query_tags, type(strategy).__name__

@@ -1,15 +1,14 @@
 """Which labelled rows help a model on a test set, and which harm it."""
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from skal.strategies._base import QueryStrategy
-from skal.utils._rows import Rows, full_precision
-from skal.utils._tags import QueryStrategyTags
+from skal.utils._rows import full_precision
 from skal.utils.validation import check_same_length
+from skal.views import ModelView
 from skal.views._influence import LastLayerInfluence, penalty, residuals_of
-from skal.views._last_layer import last_layer, with_constant
+from skal.views._last_layer import with_constant
 
 
 def influence(
@@ -118,10 +117,11 @@ def influence(
             "damping and weight_decay of influence must not be negative. Got "
             f"{damping!r} and {weight_decay!r} instead."
         )
-    reader = _Reader(FrozenEstimator(estimator), device=device).fit(X_labeled)
+    _check_classifier(estimator)
+    view = ModelView(estimator, device=device, needed_by="influence")
     with full_precision():
-        H, R, P = _gradients(reader, X_labeled, y_labeled)
-        H_test, R_test, _ = _gradients(reader, X_test, y_test)
+        H, R, P = _gradients(view, X_labeled, y_labeled)
+        H_test, R_test, _ = _gradients(view, X_test, y_test)
         decay = penalty(weight_decay, estimator, len(H), P.shape[1])
         last = LastLayerInfluence(H, P, decay, float(damping), "influence")
         S = last.solve(R_test.T @ H_test / len(H_test))
@@ -129,21 +129,17 @@ def influence(
     return np.asarray(change.cpu(), dtype=np.float64)
 
 
-class _Reader(QueryStrategy):
-    """What strategies use to see through an estimator to its last layer."""
-
-    _query_tags = QueryStrategyTags(needs=("probabilities", "features"), tasks=("classifier",))
-
-    def _represent(self, X):
-        return Rows(last_layer(self, X)[0])
-
-
-_Reader.__name__ = "influence"  # for errors
-
-
-def _gradients(reader, X, y):
+def _gradients(view, X, y):
     """Inputs of the last layer (n, d + 1), residuals p - e_y (n, K) and p (n, K), float64."""
-    H, log_P = last_layer(reader, X)
+    H, log_P = view.last_layer(X)
     P = log_P.exp()
-    R = residuals_of(y, P, reader.estimator_.classes_, "influence")
+    R = residuals_of(y, P, view.estimator.classes_, "influence")
     return with_constant(H, log_P.dtype), R, P
+
+
+def _check_classifier(estimator):
+    if get_tags(estimator).estimator_type == "regressor":
+        raise ValueError(
+            f"influence serves classification. Got {type(estimator).__name__}, which is a "
+            "regressor, instead."
+        )

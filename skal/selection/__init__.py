@@ -9,6 +9,7 @@ from skal.selection._lcmd import LCMD
 from skal.selection._maxdet import MaxDet
 from skal.selection._topk import TopK
 from skal.selection._typical import TypicalClusters
+from skal.utils._rows import Rows
 
 __all__ = [
     "KDPP",
@@ -18,6 +19,7 @@ __all__ = [
     "KCenterGreedy",
     "KMeansPlusPlus",
     "MaxDet",
+    "Rows",
     "TopK",
     "TypicalClusters",
 ]

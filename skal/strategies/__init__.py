@@ -3,7 +3,7 @@
 from skal.strategies._badge import BADGE
 from skal.strategies._bait import BAIT
 from skal.strategies._bald import BALD
-from skal.strategies._base import QueryStrategy
+from skal.strategies._base import QueryStrategy, SelectingStrategy
 from skal.strategies._batch_bald import BatchBALD
 from skal.strategies._committee import QueryByCommittee
 from skal.strategies._coreset import CoreSet
@@ -42,6 +42,7 @@ __all__ = [
     "QueryByCommittee",
     "QueryStrategy",
     "QueryStrategyTags",
+    "SelectingStrategy",
     "RALIF",
     "RandomSampling",
     "TypiClust",

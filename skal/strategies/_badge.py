@@ -6,13 +6,13 @@ selector works on the factors.
 """
 
 from skal.selection import KMeansPlusPlus
-from skal.strategies._base import QueryStrategy
+from skal.strategies._base import SelectingStrategy
 from skal.utils._rows import Rows
 from skal.utils._tags import QueryStrategyTags
-from skal.views._last_layer import last_layer, residuals, with_constant
+from skal.views._last_layer import residuals, with_constant
 
 
-class BADGE(QueryStrategy):
+class BADGE(SelectingStrategy):
     r"""Query a diverse batch of rows with large last-layer gradients.
 
     With penultimate features :math:`h \in \mathbb{R}^d`, class probabilities :math:`p` and the
@@ -101,7 +101,7 @@ class BADGE(QueryStrategy):
     (5,)
     """
 
-    _parameter_constraints = {**QueryStrategy._parameter_constraints, "bias": ["boolean"]}
+    _parameter_constraints = {**SelectingStrategy._parameter_constraints, "bias": ["boolean"]}
     _query_tags = QueryStrategyTags(
         needs=("probabilities", "features", "gradients"), tasks=("classifier",)
     )
@@ -114,5 +114,5 @@ class BADGE(QueryStrategy):
         self.bias = bias
 
     def _represent(self, X):
-        H, log_P = last_layer(self, X)
+        H, log_P = self.view.last_layer(X)
         return Rows(with_constant(H) if self.bias else H, residuals(log_P))

@@ -10,9 +10,8 @@ from skal.selection._engines.fisher import fisher_factors, fisher_greedy
 from skal.strategies._base import QueryStrategy
 from skal.utils._compat import Interval
 from skal.utils._rows import Rows
-from skal.utils._tables import take_rows
 from skal.utils._tags import QueryStrategyTags
-from skal.views._last_layer import last_layer, regression_features, with_constant
+from skal.views._last_layer import with_constant
 
 _MAX_PARAMETERS = 5000
 _MAX_BYTES = 4 * 2**30
@@ -123,14 +122,11 @@ class BAIT(QueryStrategy):
     """
 
     _parameter_constraints = {
-        name: QueryStrategy._parameter_constraints[name]
-        for name in ("estimator", "device", "random_state")
-    } | {
+        **QueryStrategy._parameter_constraints,
         "regularization": [Interval(Real, 0, None, closed="neither")],
         "oversample": [Interval(Real, 1, None, closed="left")],
         "bias": ["boolean"],
     }
-    selector = None
 
     def __init__(
         self,
@@ -142,12 +138,10 @@ class BAIT(QueryStrategy):
         device=None,
         random_state=None,
     ):
-        self.estimator = estimator
+        super().__init__(estimator, device=device, random_state=random_state)
         self.regularization = regularization
         self.oversample = oversample
         self.bias = bias
-        self.device = device
-        self.random_state = random_state
 
     def _choose(self, X, n_instances, seed, return_scores):
         return fisher_greedy(
@@ -159,10 +153,8 @@ class BAIT(QueryStrategy):
             oversample=float(self.oversample),
         )
 
-    def _fit_representation(self, X, y):
+    def _fit_labeled(self, X, y):
         self._fisher_labeled = self._fisher(X)
-        self._rows_labeled = None
-        self._n_features_out = self._representation(take_rows(X, [0]))[0].shape[1]
 
     def _represent(self, X):
         H, P = self._last_layer(X)
@@ -171,9 +163,9 @@ class BAIT(QueryStrategy):
     def _last_layer(self, X):
         """Features (n, d), and class probabilities (n, C) or None for regression."""
         if get_tags(self.estimator_).estimator_type == "regressor":
-            H, P = regression_features(self, X), None
+            H, P = self.view.regression_features(X), None
         else:
-            H, log_P = last_layer(self, X)
+            H, log_P = self.view.last_layer(X)
             P = log_P.exp()
         return (with_constant(H) if self.bias else H), P
 

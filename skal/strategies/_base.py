@@ -1,4 +1,12 @@
-"""The base of every query strategy: a representation of rows, and a selector that picks some."""
+"""The bases of query strategies: what a strategy reads, represents and chooses.
+
+`QueryStrategy` binds to a fitted estimator and leaves the choice open (`_choose`);
+`SelectingStrategy` chooses with a batch selector, so that a new strategy is one method,
+`_represent`.
+"""
+
+from copy import copy
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,17 +21,15 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from skal.neural_network._device import check_device
 from skal.selection import TopK
 from skal.utils._compat import HasMethods, _fit_context
-from skal.utils._nesting import predictor_inputs
 from skal.utils._random import child_seed, draw_seed, set_random_states
 from skal.utils._rows import as_rows
 from skal.utils._tables import n_rows, take_rows
 from skal.utils._tags import QueryStrategyTags, extend_tags
 from skal.utils.validation import check_n_instances, validate_rows
-from skal.views import NetView, has_net
-from skal.views._checks import check_finite_scores, check_probabilities, numeric_rows
+from skal.views import ModelView
+from skal.views._checks import check_finite_scores
 from skal.views._preprocessing import fit_preprocessing
 
 _TASK_NAMES = {"classifier": "classification", "regressor": "regression"}
@@ -35,21 +41,19 @@ class QueryStrategy(
     """Base class of query strategies.
 
     A strategy turns rows into a representation (scores or embeddings), each row on its own
-    (`transform`), and a batch selector turns the representation of a pool into the positions of
-    the rows to label next (`query`). Inside an :class:`~skal.ActiveLearner` it reads the learner's
-    fitted estimator; alone, it is a transformer around an estimator of its own.
+    (`transform`), and the pool into the positions of the rows to label next (`query`). Inside an
+    :class:`~skal.ActiveLearner` it reads the learner's fitted estimator; alone, it is a transformer
+    around an estimator of its own.
 
-    A subclass writes one method, `_represent`, and says in two class attributes what it needs and
-    who selects by default. A subclass that does not go through a selector writes `_choose`, too.
+    A subclass writes `_represent` and `_choose`, and says in a class attribute what it needs. Where
+    a batch selector does the choosing, derive from :class:`SelectingStrategy`, which leaves
+    `_represent` alone to write.
 
     Parameters
     ----------
     estimator : estimator or None, default=None
         What the strategy reads. None means the estimator of the learner it is plugged into. An
         unfitted estimator is cloned and fitted in `fit`; a ``FrozenEstimator`` is used as it is.
-
-    selector : BatchSelector or None, default=None
-        Picks the batch from the representation. None is the default of the strategy.
 
     device : str or None, default=None
         Where the numerics run ("cpu", "cuda:1"). None is the device of the net, or the CPU where
@@ -71,35 +75,41 @@ class QueryStrategy(
 
     See Also
     --------
+    SelectingStrategy : Chooses with a batch selector.
     skal.ActiveLearner : Plugs a strategy into an estimator.
 
     Notes
     -----
-    `_represent(X)` returns one of
+    What a subclass may define:
 
-    - a 1-D float64 array or tensor of shape (n_samples,): a score per row, larger asked first;
-    - a :class:`~skal.utils._rows.Rows` (dense or factored), a 2-D array or a 2-D tensor: an
-      embedding per row.
-
-    It must treat every row on its own: the representation of a row never depends on the others.
+    ``_represent(X)``
+        a 1-D float64 array or tensor of shape (n_samples,), a score per row, larger asked first;
+        or :class:`~skal.selection.Rows` (dense or factored), a 2-D array or a 2-D tensor, an
+        embedding per row. It treats every row on its own: the representation of a row never
+        depends on the others.
+    ``_choose(X, n_instances, seed, return_scores)``
+        positions (n_instances,) in `X`, which has been checked, and scores (n_pool,) or None.
+    ``_fit_labeled(X, y)``
+        keeps what counts of the labelled rows.
+    ``prepare_estimator(estimator)``
+        adds to an unfitted estimator what must be recorded while it trains.
+    ``_query_tags``
+        a :class:`QueryStrategyTags`: what it needs, and which tasks it serves.
     """
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit"]), None],
-        "selector": [HasMethods(["select"]), None],
         "device": [str, None],
         "random_state": ["random_state"],
     }
 
     # What a subclass says of itself.
     _query_tags = QueryStrategyTags()
-    _default_selector = TopK()
     # What to use where the strategy does not serve the task.
     _instead = {"classifier": "MarginSampling", "regressor": "CoreSet or QueryByCommittee"}
 
-    def __init__(self, estimator=None, *, selector=None, device=None, random_state=None):
+    def __init__(self, estimator=None, *, device=None, random_state=None):
         self.estimator = estimator
-        self.selector = selector
         self.device = device
         self.random_state = random_state
 
@@ -107,8 +117,34 @@ class QueryStrategy(
         """Return the scores (n_samples,) or embeddings (n_samples, d) of the rows of `X`."""
         raise NotImplementedError(f"{type(self).__name__} must define _represent(X).")
 
-    def _prepare(self, estimator):
-        """Return `estimator`, unfitted, with what must be recorded while it trains added to it."""
+    def _choose(self, X, n_instances, seed, return_scores):
+        """Positions (n_instances,) of the rows to label next, and scores (n_pool,) or None.
+
+        `X` and `n_instances` have been checked.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must define _choose(X, n_instances, seed, return_scores), or "
+            "derive from SelectingStrategy, which chooses with a batch selector."
+        )
+
+    def _fit_labeled(self, X, y):
+        """Keep what counts of the labelled rows, which have been checked."""
+
+    def prepare_estimator(self, estimator):
+        """Add to an estimator what must be recorded while it trains.
+
+        A learner calls this before it trains.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Unfitted, and the learner's own: it may be changed.
+
+        Returns
+        -------
+        estimator : estimator
+            What to train. Here `estimator` as it is.
+        """
         return estimator
 
     # ------------------------------------------------------------------ public methods
@@ -140,7 +176,40 @@ class QueryStrategy(
         self._preprocessor = None
         self._check_task(self.estimator_)
         self._seed = draw_seed(self.random_state)
-        self._fit_representation(X, y)
+        self._forget_rows()
+        self._one_row = take_rows(X, [0])
+        self._fit_labeled(X, y)
+        return self
+
+    def fit_pool(self, X_pool, estimator=None):
+        """Bind the strategy before any label is known, for one query over a pool.
+
+        Parameters
+        ----------
+        X_pool : array-like of shape (n_pool, n_features)
+            The pool.
+
+        estimator : estimator or None, default=None
+            The unfitted estimator that will learn. The preprocessing in front of its predictor is
+            fitted on the pool itself.
+
+        Returns
+        -------
+        self : QueryStrategy
+            Ready for `query`, if its tags say that it requires no fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the preprocessing cannot be fitted without labels.
+        """
+        self._validate_params()
+        validate_rows(self, X_pool, reset=True)
+        self.estimator_ = None
+        self._preprocessor = fit_preprocessing(estimator, X_pool)
+        self._check_task(estimator)
+        self._seed = draw_seed(self.random_state)
+        self._forget_rows()
         return self
 
     def transform(self, X):
@@ -195,12 +264,151 @@ class QueryStrategy(
         rows, scores = self._choose(X, n_instances, child_seed(self._seed, 1), return_scores)
         return (rows, scores) if return_scores else rows
 
-    def _choose(self, X, n_instances, seed, return_scores):
-        """Positions (n_instances,) of the rows to label next, and scores (n_pool,) or None.
+    # ------------------------------------------------------------------ binding
 
-        `X` and `n_instances` have been checked. Overridden where a batch is more than what a
-        selector picks from `_represent(X)`.
-        """
+    def _fit_estimator(self, X, y):
+        """Return the fitted estimator to read: the frozen one, or a fitted clone, or None."""
+        if self.estimator is None:
+            if self._own_tags().requires_fitted_estimator:
+                raise ValueError(
+                    f"{type(self).__name__}.estimator is None: pass an estimator, or use it inside "
+                    "an ActiveLearner, which supplies its own."
+                )
+            return None
+        if isinstance(self.estimator, FrozenEstimator):
+            check_is_fitted(self.estimator.estimator)
+            return self.estimator.estimator
+        estimator = self.prepare_estimator(clone(self.estimator))
+        set_random_states(estimator, draw_seed(self.random_state), only_missing=True)
+        return estimator.fit(X, y)
+
+    def _check_task(self, estimator):
+        """Raise ValueError unless the strategy serves what `estimator` predicts."""
+        if estimator is None:
+            return
+        task, tasks = get_tags(estimator).estimator_type, self._own_tags().tasks
+        if task in _TASK_NAMES and task not in tasks:
+            served = " and ".join(_TASK_NAMES[name] for name in tasks)
+            raise ValueError(
+                f"{type(self).__name__} serves {served}. Got {type(estimator).__name__}, which is "
+                f"a {task}, instead. For {_TASK_NAMES[task]}, use for instance "
+                f"{self._instead[task]}."
+            )
+
+    @property
+    def view(self):
+        """What can be read off the fitted estimator: a :class:`~skal.views.ModelView`."""
+        return ModelView(
+            self.estimator_,
+            device=self.device,
+            needed_by=type(self).__name__,
+            preprocessor=self._preprocessor,
+        )
+
+    # ------------------------------------------------------------------ plumbing
+
+    def _representation(self, X):
+        """Return `_represent(X)` as embeddings (Rows) and scores (ndarray or None), checked."""
+        Z = self._represent(X)
+        if getattr(Z, "ndim", 2) == 1:
+            scores = np.asarray(Z.cpu() if isinstance(Z, torch.Tensor) else Z, dtype=np.float64)
+            check_finite_scores(scores, type(self).__name__)
+            return as_rows(scores[:, None]), scores
+        rows = as_rows(Z)
+        # Computes and keeps the norms that the selector needs; raises where a row is NaN or
+        # infinite.
+        rows.sq_norms(f"The representation of {type(self).__name__}")
+        return rows, None
+
+    def _transform(self, X):
+        X = validate_rows(self, X, reset=False)
+        rows, _ = self._representation(X)
+        return rows.dense().to("cpu", torch.float32).numpy()
+
+    @cached_property
+    def _n_features_out(self):
+        """Width of the representation, asked for by `get_feature_names_out` alone."""
+        return self._representation(self._one_row)[0].shape[1]
+
+    def _forget_rows(self):
+        for name in ("_n_features_out", "_one_row", "_rows_labeled"):
+            vars(self).pop(name, None)
+
+    def _own_tags(self):
+        return get_tags(self).query_strategy_tags
+
+    def __sklearn_tags__(self):
+        tags = extend_tags(super().__sklearn_tags__())
+        tags.query_strategy_tags = copy(self._query_tags)
+        tags.transformer_tags.preserves_dtype = []
+        if self.estimator is None:
+            tags.input_tags.sparse = True
+        else:
+            inner = get_tags(self.estimator)
+            tags.input_tags = inner.input_tags
+            tags.target_tags = inner.target_tags
+            tags.non_deterministic = inner.non_deterministic
+            tags.classifier_tags = inner.classifier_tags
+            tags.regressor_tags = inner.regressor_tags
+            tags.target_tags.required = not isinstance(self.estimator, FrozenEstimator)
+        return tags
+
+
+class SelectingStrategy(QueryStrategy):
+    """Base class of query strategies that choose with a batch selector.
+
+    A subclass writes one method, `_represent`, and says in two class attributes what it needs and
+    who selects by default.
+
+    Parameters
+    ----------
+    estimator : estimator or None, default=None
+        What the strategy reads. None means the estimator of the learner it is plugged into. An
+        unfitted estimator is cloned and fitted in `fit`; a ``FrozenEstimator`` is used as it is.
+
+    selector : BatchSelector or None, default=None
+        Picks the batch from the representation. None is the default of the strategy.
+
+    device : str or None, default=None
+        Where the numerics run ("cpu", "cuda:1"). None is the device of the net, or the CPU where
+        the estimator holds no net.
+
+    random_state : int, RandomState or None, default=None
+        Seeds ties and draws. Resolved once, in `fit`: asking twice gives the same rows.
+
+    Attributes
+    ----------
+    estimator_ : estimator or None
+        The fitted estimator that is read. None before any label is known.
+
+    n_features_in_ : int
+        Number of columns seen in `fit`. Defined for rows that have columns.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names. Defined for frames whose column names are all strings.
+
+    See Also
+    --------
+    QueryStrategy : Says what a subclass may define.
+
+    Notes
+    -----
+    ``_default_selector`` is a :class:`~skal.selection.BatchSelector`, cloned for every query: the
+    largest scores unless a subclass names another.
+    """
+
+    _parameter_constraints: dict = {
+        **QueryStrategy._parameter_constraints,
+        "selector": [HasMethods(["select"]), None],
+    }
+    _default_selector = TopK()
+    _rows_labeled = None
+
+    def __init__(self, estimator=None, *, selector=None, device=None, random_state=None):
+        super().__init__(estimator, device=device, random_state=random_state)
+        self.selector = selector
+
+    def _choose(self, X, n_instances, seed, return_scores):
         rows, scores = self._representation(X)
         selector = self._batch_selector(X)
         set_random_states(selector, seed)
@@ -217,134 +425,10 @@ class QueryStrategy(
         """Return a selector of its own for a query over the pool `X`."""
         return clone(self._default_selector if self.selector is None else self.selector)
 
-    # ------------------------------------------------------------------ binding
-
-    def _fit_estimator(self, X, y):
-        """Return the fitted estimator to read: the frozen one, or a fitted clone, or None."""
-        if self.estimator is None:
-            if self._tags.requires_fitted_estimator:
-                raise ValueError(
-                    f"{type(self).__name__}.estimator is None: pass an estimator, or use it inside "
-                    "an ActiveLearner, which supplies its own."
-                )
-            return None
-        if isinstance(self.estimator, FrozenEstimator):
-            check_is_fitted(self.estimator.estimator)
-            return self.estimator.estimator
-        estimator = self._prepare(clone(self.estimator))
-        set_random_states(estimator, draw_seed(self.random_state), only_missing=True)
-        return estimator.fit(X, y)
-
-    def _fit_cold(self, X_pool, estimator):
-        """Bind the strategy before any label is known, for one query over `X_pool`.
-
-        The preprocessing in front of the predictor of `estimator` is fitted on the pool itself.
-        """
-        self._validate_params()
-        validate_rows(self, X_pool, reset=True)
-        self.estimator_ = None
-        self._preprocessor = fit_preprocessing(estimator, X_pool)
-        self._check_task(estimator)
-        self._seed = draw_seed(self.random_state)
-        self._rows_labeled = None
-        return self
-
-    def _fit_representation(self, X, y):
-        """Learn the width of the representation, and represent the labelled rows if they count."""
-        if self._tags.conditioned_on_labeled:
-            self._rows_labeled = self._representation(X)[0]
-            self._n_features_out = self._rows_labeled.shape[1]
-        else:
-            self._rows_labeled = None
-            self._n_features_out = self._representation(take_rows(X, [0]))[0].shape[1]
-
-    def _check_task(self, estimator):
-        """Raise ValueError unless the strategy serves what `estimator` predicts."""
-        if estimator is None:
-            return
-        task = get_tags(estimator).estimator_type
-        if task in _TASK_NAMES and task not in self._tags.tasks:
-            served = " and ".join(_TASK_NAMES[name] for name in self._tags.tasks)
-            raise ValueError(
-                f"{type(self).__name__} serves {served}. Got {type(estimator).__name__}, which is "
-                f"a {task}, instead. For {_TASK_NAMES[task]}, use for instance "
-                f"{self._instead[task]}."
-            )
-
-    # ------------------------------------------------------------------ what _represent may use
-
-    def _net_view(self):
-        """See through to the fitted net, or say in one sentence what would work."""
-        return NetView(self.estimator_, device=self.device, needed_by=type(self).__name__)
-
-    def _probabilities(self, X):
-        """Class probabilities of the rows of `X`: float64 tensor (n_samples, n_classes).
-
-        From the logits where the estimator is a net, which keeps saturated rows apart; from
-        `predict_proba` otherwise.
-        """
-        if has_net(self.estimator_):
-            P = self._net_view().log_probabilities(X).exp()
-            return check_probabilities(P, type(self).__name__)
-        predict_proba = getattr(self.estimator_, "predict_proba", None)
-        if predict_proba is None:
-            raise ValueError(
-                f"{type(self).__name__} needs class probabilities, and "
-                f"{type(self.estimator_).__name__} has no predict_proba. Use a classifier that "
-                "has it, or wrap this one in sklearn.calibration.CalibratedClassifierCV."
-            )
-        return check_probabilities(predict_proba(X), type(self).__name__).to(self._torch_device())
-
-    def _inputs(self, X):
-        """What the predictor at the end of the estimator sees: Rows (n_samples, d)."""
-        if self.estimator_ is not None:
-            X = predictor_inputs(self.estimator_, X)
-        elif self._preprocessor is not None:
-            X = self._preprocessor.transform(X)
-        return numeric_rows(X, self._torch_device(), type(self).__name__)
-
-    def _torch_device(self):
-        return check_device(self.device or "cpu", type(self).__name__, purpose="compute")
-
-    # ------------------------------------------------------------------ plumbing
-
-    def _representation(self, X):
-        """Return `_represent(X)` as embeddings (Rows) and scores (ndarray or None), checked."""
-        Z = self._represent(X)
-        if getattr(Z, "ndim", 2) == 1:
-            scores = np.asarray(Z.cpu() if isinstance(Z, torch.Tensor) else Z, dtype=np.float64)
-            check_finite_scores(scores, type(self).__name__)
-            return as_rows(scores[:, None]), scores
-        rows = as_rows(Z)
-        # Kept by the rows for the selector, and the check that all of them are finite.
-        rows.sq_norms(f"The representation of {type(self).__name__}")
-        return rows, None
-
-    def _transform(self, X):
-        X = validate_rows(self, X, reset=False)
-        rows, _ = self._representation(X)
-        return rows.dense().to("cpu", torch.float32).numpy()
-
-    @property
-    def _tags(self):
-        """The strategy's own tags; a subclass may let its parameters decide."""
-        return self._query_tags
-
-    def __sklearn_tags__(self):
-        tags = extend_tags(super().__sklearn_tags__())
-        tags.query_strategy_tags = self._tags
-        tags.transformer_tags.preserves_dtype = []
-        if self.estimator is None:
-            tags.input_tags.sparse = True
-        else:
-            inner = get_tags(self.estimator)
-            tags.input_tags = inner.input_tags
-            tags.target_tags = inner.target_tags
-            tags.non_deterministic = inner.non_deterministic
-            tags.classifier_tags = inner.classifier_tags
-            tags.regressor_tags = inner.regressor_tags
-            tags.target_tags.required = not isinstance(self.estimator, FrozenEstimator)
-        return tags
+    def _fit_labeled(self, X, y):
+        """Represent the labelled rows, if they change the choice."""
+        conditioned = self._own_tags().conditioned_on_labeled
+        self._rows_labeled = self._representation(X)[0] if conditioned else None
 
 
 def bind(strategy, estimator):

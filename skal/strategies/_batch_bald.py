@@ -8,12 +8,12 @@ import torch
 from skal.selection._engines.joint_entropy import joint_entropy_greedy
 from skal.strategies._base import QueryStrategy
 from skal.strategies._measures import mutual_information
-from skal.strategies._posterior import PosteriorStrategy
+from skal.strategies._posterior import PosteriorMixin
 from skal.utils._compat import Interval
 from skal.utils._tables import n_rows
 
 
-class BatchBALD(PosteriorStrategy):
+class BatchBALD(PosteriorMixin, QueryStrategy):
     r"""Query the batch whose labels together would tell most about the model.
 
     The model is one of T that the labels leave possible: passes of a net with different units
@@ -106,14 +106,11 @@ class BatchBALD(PosteriorStrategy):
     """
 
     _parameter_constraints = {
-        name: QueryStrategy._parameter_constraints[name]
-        for name in ("estimator", "device", "random_state")
-    } | {
-        "n_passes": [Interval(Integral, 1, None, closed="left")],
+        **QueryStrategy._parameter_constraints,
+        **PosteriorMixin._passes_constraints,
         "max_configurations": [Interval(Integral, 1, None, closed="left")],
         "n_candidates": [Interval(Integral, 1, None, closed="left"), None],
     }
-    selector = None
 
     def __init__(
         self,
@@ -125,12 +122,10 @@ class BatchBALD(PosteriorStrategy):
         device=None,
         random_state=None,
     ):
-        self.estimator = estimator
+        super().__init__(estimator, device=device, random_state=random_state)
         self.n_passes = n_passes
         self.max_configurations = max_configurations
         self.n_candidates = n_candidates
-        self.device = device
-        self.random_state = random_state
 
     def _choose(self, X, n_instances, seed, return_scores):
         rng = np.random.RandomState(seed)

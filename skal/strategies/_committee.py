@@ -2,22 +2,15 @@
 
 from sklearn.utils import get_tags
 
-from skal.strategies._base import QueryStrategy
+from skal.strategies._base import SelectingStrategy
 from skal.strategies._measures import disagreement
 from skal.utils._compat import StrOptions
-from skal.utils._nesting import predictor_inputs, unwrap
 from skal.utils._tags import QueryStrategyTags
-from skal.views._committee import (
-    committee_members,
-    member_predictions,
-    member_probabilities,
-    stack_answers,
-)
 
 _CLASSIFICATION = {"vote_entropy", "soft_vote_entropy", "kl", "kl_max", "variation_ratio"}
 
 
-class QueryByCommittee(QueryStrategy):
+class QueryByCommittee(SelectingStrategy):
     r"""Query the rows about which the members of a fitted ensemble disagree most.
 
     Any scikit-learn ensemble of independent members is a committee: random forests, extra trees,
@@ -114,7 +107,7 @@ class QueryByCommittee(QueryStrategy):
     """
 
     _parameter_constraints = {
-        **QueryStrategy._parameter_constraints,
+        **SelectingStrategy._parameter_constraints,
         "measure": [StrOptions({"auto", "variance", *_CLASSIFICATION})],
     }
 
@@ -126,14 +119,10 @@ class QueryByCommittee(QueryStrategy):
 
     def _represent(self, X):
         measure = self._measure()
-        ensemble = unwrap(self.estimator_)
-        members = committee_members(ensemble, self.estimator_, "QueryByCommittee")
-        X = predictor_inputs(self.estimator_, X)
         if measure == "variance":
-            votes = stack_answers(members, member_predictions, ensemble, X).to(self._torch_device())
+            votes = self.view.members(X, "predictions")
             return votes.var(0, correction=0).reshape(votes.shape[1], -1).sum(1)
-        P = stack_answers(members, member_probabilities, ensemble, X).to(self._torch_device())
-        return disagreement(P, measure)
+        return disagreement(self.view.members(X), measure)
 
     def _measure(self):
         """The disagreement to compute, checked against the task."""

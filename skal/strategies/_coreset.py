@@ -2,6 +2,7 @@
 
 from skal.selection import KCenterGreedy
 from skal.strategies._spatial import SpatialStrategy
+from skal.utils._tags import QueryStrategyTags
 
 
 class CoreSet(SpatialStrategy):
@@ -76,4 +77,6 @@ class CoreSet(SpatialStrategy):
     """
 
     _default_selector = KCenterGreedy()
-    _deterministic = True
+    _query_tags = QueryStrategyTags(
+        requires_fitted_estimator=False, conditioned_on_labeled=True, deterministic=True
+    )

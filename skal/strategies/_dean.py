@@ -223,8 +223,8 @@ class DeAn(PosteriorStrategy):
 
     # ------------------------------------------------------------------ temperature
 
-    def _fit_representation(self, X, y):
-        super()._fit_representation(X, y)
+    def _fit_labeled(self, X, y):
+        super()._fit_labeled(X, y)
         self.sigma_ = self.beta_ = None
         if self.selector is not None:
             return

@@ -8,7 +8,7 @@ import torch
 from sklearn.ensemble import BaseEnsemble, VotingRegressor
 from sklearn.utils import get_tags
 
-from skal.strategies._base import QueryStrategy
+from skal.strategies._base import SelectingStrategy
 from skal.utils._compat import Interval, StrOptions
 from skal.utils._nesting import describe, predictor_inputs, unwrap
 from skal.utils._rows import as_rows
@@ -17,13 +17,13 @@ from skal.utils._tags import QueryStrategyTags
 from skal.views import NetView, has_net
 from skal.views._checks import numeric_rows
 from skal.views._committee import columns_seen, committee_members
-from skal.views._last_layer import is_linear_regressor, last_layer
+from skal.views._last_layer import is_linear_regressor
 from skal.views._probabilities import log_probabilities
 
 _JACOBIAN_NUMBERS = 2**24  # of per-row Jacobians in memory at a time
 
 
-class ExpectedGradientLength(QueryStrategy):
+class ExpectedGradientLength(SelectingStrategy):
     r"""Query the rows whose label would change the model most, in expectation.
 
     For classification the score of a row is the expected length of the gradient of the
@@ -129,7 +129,7 @@ class ExpectedGradientLength(QueryStrategy):
     """
 
     _parameter_constraints = {
-        **QueryStrategy._parameter_constraints,
+        **SelectingStrategy._parameter_constraints,
         "scope": [StrOptions({"last_layer", "all"})],
         "squared": ["boolean"],
         "top_k": [Interval(Integral, 1, None, closed="left"), None],
@@ -159,9 +159,9 @@ class ExpectedGradientLength(QueryStrategy):
         if get_tags(self.estimator_).estimator_type == "regressor":
             return self._committee_score(X)
         if self.scope == "all" and has_net(self.estimator_):
-            P, sq_lengths = _sq_lengths_of_all(self._net_view(), X, type(self).__name__)
+            P, sq_lengths = _sq_lengths_of_all(self.view.net, X, type(self).__name__)
         else:
-            H, log_P = last_layer(self, X)
+            H, log_P = self.view.last_layer(X)
             P = log_P.exp()
             sq_lengths = sq_residuals(P) * self._sq_norms(H)[:, None]
         if self.top_k is not None:

@@ -8,17 +8,15 @@ a_k = -p_k (log p_k + H), so that |dH/dW| = |a| |h| and |dH/db| = |a|.
 
 import torch
 
-from skal.strategies._base import QueryStrategy
+from skal.strategies._base import SelectingStrategy
 from skal.utils._compat import StrOptions
-from skal.utils._nesting import unwrap
 from skal.utils._tags import QueryStrategyTags
 from skal.views import has_net
 from skal.views._jacobian import RowJacobians
-from skal.views._last_layer import last_layer
 from skal.views._probabilities import log_probabilities, needs_logits
 
 
-class GradNorm(QueryStrategy):
+class GradNorm(SelectingStrategy):
     r"""Query the rows whose prediction's entropy has the longest gradient.
 
     The loss of a row without a label is replaced by the entropy
@@ -121,7 +119,7 @@ class GradNorm(QueryStrategy):
     """
 
     _parameter_constraints = {
-        **QueryStrategy._parameter_constraints,
+        **SelectingStrategy._parameter_constraints,
         "params": [StrOptions({"all", "last"})],
         "norm": [StrOptions({"sum", "joint"})],
     }
@@ -152,7 +150,7 @@ class GradNorm(QueryStrategy):
 
     def _lengths_of_last(self, X):
         """Lengths for weight and, if there is one, bias of the last layer: tensor (n, 1 or 2)."""
-        H, log_P, n_logits, bias = _last_layer_and_shape(self, X)
+        H, log_P, n_logits, bias = _last_layer_and_shape(self.view, X)
         # One logit: the other class has none of its own.
         a = entropy_gradient(log_P)[:, -n_logits:].norm(dim=1)
         weight = a * H.double().norm(dim=1)
@@ -160,7 +158,7 @@ class GradNorm(QueryStrategy):
 
     def _lengths_of_all(self, X):
         """Lengths for each parameter tensor of the net: float64 tensor (n, n_tensors)."""
-        view = self._net_view()
+        view = self.view.net
 
         def entropy(outputs):
             return _entropy_of_outputs(view.net, outputs, type(self).__name__)[:, None]
@@ -188,15 +186,13 @@ def entropy_gradient(log_P):
     return -terms + P * terms.sum(1, keepdim=True)
 
 
-def _last_layer_and_shape(strategy, X):
+def _last_layer_and_shape(view, X):
     """Features, log-probabilities, number of logits and whether there is a bias."""
-    if has_net(strategy.estimator_):
-        view = strategy._net_view()
-        H, log_P = view.features_and_log_probabilities(X)
-        return H, log_P, view.head.out_features, view.head.bias is not None
-    H, log_P = last_layer(strategy, X)
-    predictor = unwrap(strategy.estimator_)
-    return H, log_P, len(predictor.coef_), predictor.fit_intercept
+    H, log_P = view.last_layer(X)
+    if view.has_net:
+        head = view.net.head
+        return H, log_P, head.out_features, head.bias is not None
+    return H, log_P, len(view.predictor.coef_), view.predictor.fit_intercept
 
 
 def _entropy_of_outputs(net, outputs, owner):

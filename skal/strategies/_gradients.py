@@ -13,7 +13,7 @@ from numbers import Integral
 import torch
 
 from skal.selection import LCMD
-from skal.strategies._base import QueryStrategy
+from skal.strategies._base import SelectingStrategy
 from skal.utils._compat import Interval, StrOptions
 from skal.utils._random import child_seed
 from skal.utils._tags import QueryStrategyTags
@@ -22,7 +22,7 @@ from skal.views._jacobian import RowJacobians
 _MAX_BYTES = 4 * 2**30  # of an embedding without a sketch
 
 
-class GradientEmbedding(QueryStrategy):
+class GradientEmbedding(SelectingStrategy):
     r"""Query rows that represent the pool in the space of the net's gradients.
 
     The embedding of a row is the gradient of the net's output in its parameters,
@@ -129,7 +129,7 @@ class GradientEmbedding(QueryStrategy):
     """
 
     _parameter_constraints = {
-        **QueryStrategy._parameter_constraints,
+        **SelectingStrategy._parameter_constraints,
         "scope": [StrOptions({"all", "last_layer"})],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
     }
@@ -154,7 +154,7 @@ class GradientEmbedding(QueryStrategy):
         self.n_components = n_components
 
     def _represent(self, X):
-        view = self._net_view()
+        view = self.view.net
         X = view.prepare(X)
         layer = view.head_name if self.scope == "last_layer" else None
         jacobians = RowJacobians(view, X, layer)

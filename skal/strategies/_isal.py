@@ -3,17 +3,17 @@
 from numbers import Real
 
 from skal.selection import TopK
-from skal.strategies._base import QueryStrategy
+from skal.strategies._base import SelectingStrategy
 from skal.utils._compat import Interval, StrOptions
 from skal.utils._rows import full_precision
 from skal.utils._tags import QueryStrategyTags
 from skal.utils.validation import check_same_length
 from skal.views._influence import LastLayerInfluence, penalty, residuals_of
-from skal.views._last_layer import apply_layer, last_layer, layer_gradient, with_constant
+from skal.views._last_layer import apply_layer, layer_gradient, with_constant
 from skal.views._layer_curvature import directional_losses
 
 
-class ISAL(QueryStrategy):
+class ISAL(SelectingStrategy):
     r"""Query rows that would lower the loss on a labelled reference set, if predicted right.
 
     With the reference rows R, the gradient g of the cross-entropy in the weights of the last layer,
@@ -102,7 +102,7 @@ class ISAL(QueryStrategy):
     """
 
     _parameter_constraints = {
-        **QueryStrategy._parameter_constraints,
+        **SelectingStrategy._parameter_constraints,
         "reference": [StrOptions({"labeled"}), tuple, list],
         "damping": [Interval(Real, 0, None, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left"), None],
@@ -132,23 +132,23 @@ class ISAL(QueryStrategy):
         self.weight_decay = weight_decay
 
     def _represent(self, X):
-        H, log_P = last_layer(self, X)
+        H, log_P = self.view.last_layer(X)
         with full_precision():
             U = apply_layer(H, self._direction.to(log_P.device))
             scores = directional_losses(log_P.exp(), U)
         return scores.gather(1, log_P.argmax(1, keepdim=True)).ravel()
 
-    def _fit_representation(self, X, y):
+    def _fit_labeled(self, X, y):
         X_ref, y_ref = self._reference_set(X, y)
         with full_precision():
-            H, log_P = last_layer(self, X)
+            H, log_P = self.view.last_layer(X)
             decay = penalty(self.weight_decay, self.estimator_, len(H), log_P.shape[1])
             influence = LastLayerInfluence(
                 with_constant(H, log_P.dtype), log_P.exp(), decay, float(self.damping),
                 type(self).__name__,
             )  # fmt: skip
             self._direction = influence.solve(self._mean_gradient(X_ref, y_ref))
-        self._rows_labeled, self._n_features_out = None, 1
+        self._rows_labeled = None
 
     def _reference_set(self, X, y):
         owner = type(self).__name__
@@ -166,6 +166,6 @@ class ISAL(QueryStrategy):
 
     def _mean_gradient(self, X, y):
         """Mean gradient (K, d + 1) of the loss of labelled rows."""
-        H, log_P = last_layer(self, X)
+        H, log_P = self.view.last_layer(X)
         R = residuals_of(y, log_P.exp(), self.estimator_.classes_, type(self).__name__)
         return layer_gradient(R, H) / len(R)

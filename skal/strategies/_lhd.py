@@ -14,14 +14,14 @@ from numbers import Integral, Real
 from skal.neural_network import EMACallback
 from skal.neural_network._averaging import add_average, find_average
 from skal.selection import KMeansPlusPlus
-from skal.strategies._base import QueryStrategy
+from skal.strategies._base import SelectingStrategy
 from skal.utils._compat import Interval, StrOptions
 from skal.utils._nesting import describe
 from skal.utils._rows import Rows
 from skal.utils._tags import QueryStrategyTags
 
 
-class LHD(QueryStrategy):
+class LHD(SelectingStrategy):
     r"""Query rows by the difference of losses and hidden states along the training.
 
     For data whose labels are noisy in places (heteroskedastic). While the net trains, the
@@ -147,7 +147,7 @@ class LHD(QueryStrategy):
     """
 
     _parameter_constraints = {
-        **QueryStrategy._parameter_constraints,
+        **SelectingStrategy._parameter_constraints,
         "alpha": [Interval(Real, 0, 1, closed="both")],
         "warmup": ["boolean"],
         "ema_init": [StrOptions({"copy", "independent"})],
@@ -184,7 +184,7 @@ class LHD(QueryStrategy):
         self.average_buffers = average_buffers
 
     def _represent(self, X):
-        view = self._net_view()
+        view = self.view.net
         main, averaged = self._snapshot(view.net)
         X = view.prepare(X)
         with view.replaced(main):
@@ -197,7 +197,7 @@ class LHD(QueryStrategy):
         self._warn_if_all_zero(loss_difference, hidden_difference)
         return Rows(hidden_difference.mul_(loss_difference.float()))
 
-    def _prepare(self, estimator):
+    def prepare_estimator(self, estimator):
         self._check_task(estimator)
         callback = EMACallback(
             self.alpha,

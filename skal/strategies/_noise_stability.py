@@ -14,7 +14,7 @@ import torch
 from sklearn.utils import get_tags
 
 from skal.selection import KCenterGreedy, TopK
-from skal.strategies._base import QueryStrategy
+from skal.strategies._base import SelectingStrategy
 from skal.utils._compat import Interval, StrOptions
 from skal.utils._random import child_seed
 from skal.utils._tags import QueryStrategyTags
@@ -26,7 +26,7 @@ _PRESETS = {
 }
 
 
-class NoiseStability(QueryStrategy):
+class NoiseStability(SelectingStrategy):
     r"""Query rows whose outputs are least stable under noise in the weights of the net.
 
     The weights :math:`\theta` (n_par numbers) are shaken K times,
@@ -154,7 +154,7 @@ class NoiseStability(QueryStrategy):
     """
 
     _parameter_constraints = {
-        **QueryStrategy._parameter_constraints,
+        **SelectingStrategy._parameter_constraints,
         "n_perturbations": [Interval(Integral, 1, None, closed="left")],
         "zeta": [Interval(Real, 0, None, closed="neither")],
         "target": [StrOptions({"auto", "probabilities", "logits", "features", "outputs"})],
@@ -200,7 +200,7 @@ class NoiseStability(QueryStrategy):
         return TopK() if self.variant == "M" else KCenterGreedy(init="origin")
 
     def _represent(self, X):
-        view, target = self._net_view(), self._target()
+        view, target = self.view.net, self._target()
         X = view.prepare(X)
         clean = view.observe(X, target)
         shaken = self._parameters(view, target)

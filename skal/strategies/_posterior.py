@@ -4,38 +4,24 @@ from numbers import Integral
 
 import torch
 
-from skal.strategies._base import QueryStrategy
+from skal.strategies._base import SelectingStrategy
 from skal.utils._compat import Interval
 from skal.utils._random import child_seed
 from skal.utils._tags import QueryStrategyTags
-from skal.views._posterior import posterior_log_probabilities
 
 
-class PosteriorStrategy(QueryStrategy):
-    """Base of strategies that score each row by what models drawn from a posterior answer.
+class PosteriorMixin:
+    """What strategies share that ask models drawn from a posterior, `n_passes` of them."""
 
-    A subclass writes `_score`, from log-probabilities (T, n, C) to scores (n,), tensors of float64.
-    """
-
-    _parameter_constraints = {
-        **QueryStrategy._parameter_constraints,
-        "n_passes": [Interval(Integral, 1, None, closed="left")],
-    }
     _query_tags = QueryStrategyTags(
         needs=("probabilities", "stochastic_passes"), tasks=("classifier",)
     )
-
-    def __init__(
-        self, estimator=None, *, n_passes=50, selector=None, device=None, random_state=None
-    ):
-        super().__init__(estimator, selector=selector, device=device, random_state=random_state)
-        self.n_passes = n_passes
+    _passes_constraints = {"n_passes": [Interval(Integral, 1, None, closed="left")]}
 
     def _passes(self, X):
         """Stream log-probabilities (T, n, C) of the rows of `X`, float64, in chunks of rows."""
-        # Apart from the seed of ties.
-        seed = child_seed(self._seed, 2)
-        for _, log_P in posterior_log_probabilities(self, X, self.n_passes, seed):
+        # A child seed of its own: dropout masks must not depend on the tie-breaking.
+        for _, log_P in self.view.passes(X, self.n_passes, child_seed(self._seed, 2)):
             yield log_P
 
     def _represent(self, X):
@@ -43,3 +29,21 @@ class PosteriorStrategy(QueryStrategy):
 
     def _score(self, log_P):
         raise NotImplementedError(f"{type(self).__name__} must define _score(log_P).")
+
+
+class PosteriorStrategy(PosteriorMixin, SelectingStrategy):
+    """Base of strategies that score each row by what models drawn from a posterior answer.
+
+    A subclass writes `_score`, from log-probabilities (T, n, C) to scores (n,), tensors of float64.
+    """
+
+    _parameter_constraints = {
+        **SelectingStrategy._parameter_constraints,
+        **PosteriorMixin._passes_constraints,
+    }
+
+    def __init__(
+        self, estimator=None, *, n_passes=50, selector=None, device=None, random_state=None
+    ):
+        super().__init__(estimator, selector=selector, device=device, random_state=random_state)
+        self.n_passes = n_passes

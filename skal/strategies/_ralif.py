@@ -20,7 +20,7 @@ from skal.views._influence import (
     fit_head,
     penalty,
 )
-from skal.views._last_layer import apply_layer, last_layer, with_constant
+from skal.views._last_layer import apply_layer, with_constant
 from skal.views._layer_curvature import directional_losses
 from skal.views._net_curvature import NetCurvature
 
@@ -163,9 +163,7 @@ class RALIF(QueryStrategy):
     """
 
     _parameter_constraints = {
-        name: QueryStrategy._parameter_constraints[name]
-        for name in ("estimator", "device", "random_state")
-    } | {
+        **QueryStrategy._parameter_constraints,
         "mode": [StrOptions({"truncated", "single", "expectation"})],
         "tau": [StrOptions({"auto", "paper"}), Interval(Real, 0, None, closed="left")],
         "aggregate": [StrOptions({"code", "paper", "conditional"})],
@@ -182,7 +180,6 @@ class RALIF(QueryStrategy):
         tasks=("classifier",),
         conditioned_on_labeled=True,
     )
-    selector = None
 
     def __init__(
         self,
@@ -201,7 +198,7 @@ class RALIF(QueryStrategy):
         device=None,
         random_state=None,
     ):
-        self.estimator = estimator
+        super().__init__(estimator, device=device, random_state=random_state)
         self.mode = mode
         self.tau = tau
         self.aggregate = aggregate
@@ -212,12 +209,10 @@ class RALIF(QueryStrategy):
         self.damping = damping
         self.weight_decay = weight_decay
         self.refit_head = refit_head
-        self.device = device
-        self.random_state = random_state
 
     def _choose(self, X, n_instances, seed, return_scores):
         rng = np.random.RandomState(seed)
-        H, log_P = last_layer(self, X)
+        H, log_P = self.view.last_layer(X)
         with full_precision():
             scores = self._scores(X, H, log_P)
             n_candidates = max(n_instances, int(self.candidate_fraction * len(scores)))
@@ -263,9 +258,9 @@ class RALIF(QueryStrategy):
         Z = rows.dense().cpu().double().numpy()
         return (by_kmeans if self.diversity == "kmeans" else by_mean_shift)(Z, n_instances, rng)
 
-    def _fit_representation(self, X, y):
-        H, log_P = last_layer(self, X)
-        self._rows_labeled, self._n_features_out = Rows(H), H.shape[1]
+    def _fit_labeled(self, X, y):
+        H, log_P = self.view.last_layer(X)
+        self._rows_labeled = Rows(H)
         H, n_classes, owner = with_constant(H, torch.float64), log_P.shape[1], type(self).__name__
         decay = penalty(self.weight_decay, self.estimator_, len(H), n_classes)
         self._head = self._net_curvature = None
@@ -292,10 +287,10 @@ class RALIF(QueryStrategy):
                 f"curvature of a net is singular. Got {self.damping} instead. Use 0.01."
             )
         ridge = decay + float(self.damping)
-        return NetCurvature(self._net_view(), X, ridge, type(self).__name__)
+        return NetCurvature(self.view.net, X, ridge, type(self).__name__)
 
     def _represent(self, X):
-        return Rows(last_layer(self, X)[0])
+        return Rows(self.view.last_layer(X)[0])
 
     def _check_task(self, estimator):
         if estimator is not None and get_tags(estimator).estimator_type == "regressor":

@@ -55,8 +55,7 @@ class RandomSampling(QueryStrategy):
     _parameter_constraints = {
         name: QueryStrategy._parameter_constraints[name] for name in ("estimator", "random_state")
     }
-    selector = None
-    device = None
+    device = None  # nothing is computed
 
     def __init__(self, estimator=None, *, random_state=None):
         self.estimator = estimator
@@ -64,6 +63,10 @@ class RandomSampling(QueryStrategy):
 
     def _represent(self, X):
         return np.zeros(n_rows(X))
+
+    def _choose(self, X, n_instances, seed, return_scores):
+        drawn = np.random.RandomState(seed).permutation(n_rows(X))[:n_instances]
+        return drawn, self._represent(X) if return_scores else None
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,12 +1,12 @@
 """Strategies that look at where rows lie: in the features of a net, or in the inputs."""
 
-from skal.strategies._base import QueryStrategy
+from skal.strategies._base import SelectingStrategy
 from skal.utils._compat import StrOptions
 from skal.utils._tags import QueryStrategyTags
 from skal.views import has_net
 
 
-class SpatialStrategy(QueryStrategy):
+class SpatialStrategy(SelectingStrategy):
     """Represents rows by penultimate features, or by the inputs of the predictor.
 
     Adds the parameter `space` ("auto", "features" or "inputs"). Works for every estimator and
@@ -14,10 +14,10 @@ class SpatialStrategy(QueryStrategy):
     """
 
     _parameter_constraints = {
-        **QueryStrategy._parameter_constraints,
+        **SelectingStrategy._parameter_constraints,
         "space": [StrOptions({"auto", "features", "inputs"})],
     }
-    _deterministic = False
+    _query_tags = QueryStrategyTags(requires_fitted_estimator=False, conditioned_on_labeled=True)
 
     def __init__(
         self, estimator=None, *, space="auto", selector=None, device=None, random_state=None
@@ -27,19 +27,17 @@ class SpatialStrategy(QueryStrategy):
 
     def _represent(self, X):
         if self._space() == "features":
-            return self._net_view().features(X)
-        return self._inputs(X)
+            return self.view.net.features(X)
+        return self.view.inputs(X)
 
     def _space(self):
         if self.space != "auto":
             return self.space
         return "features" if has_net(self.estimator_) else "inputs"
 
-    @property
-    def _tags(self):
-        return QueryStrategyTags(
-            needs=("features",) if self.space == "features" else (),
-            requires_fitted_estimator=self.space == "features",
-            conditioned_on_labeled=True,
-            deterministic=self._deterministic,
-        )
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        if self.space == "features":
+            tags.query_strategy_tags.needs = ("features",)
+            tags.query_strategy_tags.requires_fitted_estimator = True
+        return tags

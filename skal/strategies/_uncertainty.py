@@ -9,11 +9,11 @@ For class probabilities p of a row, with p_(1) >= p_(2) the two largest, the sco
 
 import torch
 
-from skal.strategies._base import QueryStrategy
+from skal.strategies._base import SelectingStrategy
 from skal.utils._tags import QueryStrategyTags
 
 
-class _UncertaintySampling(QueryStrategy):
+class _UncertaintySampling(SelectingStrategy):
     """A score per row of class probabilities."""
 
     _query_tags = QueryStrategyTags(
@@ -21,7 +21,7 @@ class _UncertaintySampling(QueryStrategy):
     )
 
     def _represent(self, X):
-        return self._score(self._probabilities(X))
+        return self._score(self.view.probabilities(X))
 
 
 class LeastConfidence(_UncertaintySampling):

@@ -120,7 +120,7 @@ def _fitted_estimator(strategy, X, y):
     """Return the strategy's estimator, fitted from a fixed seed, or None if it has none."""
     if strategy.estimator is None:
         return None
-    estimator = strategy._prepare(clone(strategy.estimator))
+    estimator = strategy.prepare_estimator(clone(strategy.estimator))
     set_random_states(estimator, 0, only_missing=True)
     return estimator.fit(X, y)
 

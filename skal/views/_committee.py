@@ -1,5 +1,7 @@
 """The members of a fitted ensemble, and what each of them answers."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from sklearn.ensemble import BaseEnsemble, VotingClassifier, VotingRegressor
@@ -28,6 +30,15 @@ def committee_members(ensemble, estimator, owner):
     return list(zip(members, columns, strict=True))
 
 
+def committee_answers(view, X, answers):
+    """Stack what the members of the ensemble in `view` answer: float64 tensor (T, n, ...)."""
+    ensemble = view.predictor
+    members = committee_members(ensemble, view.estimator, view.owner)
+    if answers == "predictions":
+        return stack_answers(members, member_predictions, ensemble, X)
+    return stack_answers(members, partial(member_probabilities, owner=view.owner), ensemble, X)
+
+
 def stack_answers(members, answer, ensemble, X):
     """Stack what every member answers: float64 tensor (T, n, ...)."""
     if is_frame(X) and not isinstance(ensemble, (VotingClassifier, VotingRegressor)):
@@ -46,7 +57,7 @@ def member_predictions(member, ensemble, X):
     return np.asarray(member.predict(X), dtype=np.float64)
 
 
-def member_probabilities(member, ensemble, X, owner="QueryByCommittee"):
+def member_probabilities(member, ensemble, X, owner):
     """Probabilities of one member, with a column for every class of the ensemble."""
     classes = ensemble.classes_
     if isinstance(classes, list):

@@ -20,8 +20,6 @@ from sklearn.linear_model import (
 )
 
 from skal.utils._nesting import describe, unwrap
-from skal.views._finding import has_net
-from skal.views._net_view import NetView
 
 # Linear in their inputs, for the squared loss. Lasso is an ElasticNet.
 _LINEAR = (
@@ -38,13 +36,13 @@ _LINEAR = (
 _CHUNK = 2048  # rows cast at a time: they stay in the cache, and no second copy of all is made
 
 
-def last_layer(strategy, X):
+def last_layer(view, X):
     """Return the features and log-probabilities of rows.
 
     Parameters
     ----------
-    strategy : QueryStrategy
-        Fitted; its estimator ends in a torch net or in multinomial logistic regression.
+    view : ModelView
+        Of an estimator that ends in a torch net or in multinomial logistic regression.
 
     X : array-like of shape (n_samples, n_features)
         The rows.
@@ -62,22 +60,21 @@ def last_layer(strategy, X):
     TypeError
         If the estimator ends in another predictor.
     """
-    if has_net(strategy.estimator_):
-        view = strategy._net_view()
-        return view.features_and_log_probabilities(X)
-    predictor = unwrap(strategy.estimator_)
+    if view.has_net:
+        return view.net.features_and_log_probabilities(X)
+    predictor = view.predictor
     if not isinstance(predictor, (LogisticRegression, LogisticRegressionCV)):
         raise TypeError(
-            f"{type(strategy).__name__} needs a classifier with a linear last layer, a fitted "
+            f"{view.owner} needs a classifier with a linear last layer, a fitted "
             f"torch net or LogisticRegression, but found {type(predictor).__name__} in "
-            f"{describe(strategy.estimator_)}. Use a net from skal.neural_network, or a strategy "
+            f"{describe(view.estimator)}. Use a net from skal.neural_network, or a strategy "
             "that needs only predictions."
         )
     with np.errstate(divide="ignore"):  # a probability may be 0
-        log_P = strategy.estimator_.predict_log_proba(X)
+        log_P = view.estimator.predict_log_proba(X)
     log_P = torch.tensor(log_P, dtype=torch.float64)
-    log_P = log_P.to(strategy._torch_device())
-    H = strategy._inputs(X).dense().to(log_P.device)
+    log_P = log_P.to(view.torch_device)
+    H = view.inputs(X).dense().to(log_P.device)
     return H, log_P
 
 
@@ -86,13 +83,13 @@ def is_linear_regressor(estimator):
     return isinstance(unwrap(estimator), _LINEAR)
 
 
-def regression_features(strategy, X):
+def regression_features(view, X):
     """Return the inputs of the last layer of a regressor.
 
     Parameters
     ----------
-    strategy : QueryStrategy
-        Fitted; its estimator ends in a torch net or in a linear regression.
+    view : ModelView
+        Of an estimator that ends in a torch net or in a linear regression.
 
     X : array-like of shape (n_samples, n_features)
         The rows.
@@ -107,16 +104,14 @@ def regression_features(strategy, X):
     TypeError
         If the estimator ends in another predictor.
     """
-    estimator = strategy.estimator_
-    if has_net(estimator):
-        owner = type(strategy).__name__
-        return NetView(estimator, device=strategy.device, needed_by=owner).features(X)
-    if is_linear_regressor(estimator):
-        return strategy._inputs(X).dense()
+    if view.has_net:
+        return view.net.features(X)
+    if is_linear_regressor(view.estimator):
+        return view.inputs(X).dense()
     raise TypeError(
-        f"{type(strategy).__name__} needs a regressor with a linear last layer, a fitted torch net "
-        f"or a linear regression such as Ridge, but found {type(unwrap(estimator)).__name__} in "
-        f"{describe(estimator)}. Use a net from skal.neural_network, or CoreSet, TypiClust or "
+        f"{view.owner} needs a regressor with a linear last layer, a fitted torch net "
+        f"or a linear regression such as Ridge, but found {type(view.predictor).__name__} in "
+        f"{describe(view.estimator)}. Use a net from skal.neural_network, or CoreSet, TypiClust or "
         "QueryByCommittee."
     )
 

@@ -4,25 +4,21 @@ from functools import partial
 
 import torch
 
-from skal.utils._nesting import predictor_inputs, unwrap
 from skal.utils._tables import n_rows, take_rows
 from skal.views._committee import committee_members, member_probabilities, stack_answers
 from skal.views._dropout import dropout_log_probabilities
-from skal.views._finding import has_net
-from skal.views._net_view import NetView
 
 _NUMBERS = 2**21  # in the answers that are yielded at once
 _ROWS = 1024  # at least: members of a forest cost a fixed time per call
 
 
-def posterior_log_probabilities(strategy, X, n_passes, seed):
+def posterior_log_probabilities(view, X, n_passes, seed):
     """Stream what models drawn from an approximate posterior answer.
 
     Parameters
     ----------
-    strategy : QueryStrategy
-        A fitted strategy; its estimator is a net with dropout layers or an ensemble of independent
-        classifiers.
+    view : ModelView
+        Of a net with dropout layers or an ensemble of independent classifiers.
 
     X : array-like of shape (n_samples, n_features)
         Rows as the estimator takes them.
@@ -48,20 +44,17 @@ def posterior_log_probabilities(strategy, X, n_passes, seed):
         If no dropout layer runs in the net, there is no net and no ensemble, or their answers are
         no probabilities.
     """
-    estimator, owner = strategy.estimator_, type(strategy).__name__
-    if has_net(estimator):
-        view = NetView(estimator, device=strategy.device, needed_by=owner)
-        yield from dropout_log_probabilities(view, X, n_passes, seed)
+    if view.has_net:
+        yield from dropout_log_probabilities(view.net, X, n_passes, seed)
         return
-    ensemble = unwrap(estimator)
-    members = committee_members(ensemble, estimator, owner)
-    X = predictor_inputs(estimator, X)
-    device = strategy._torch_device()
-    answer = partial(member_probabilities, owner=owner)
+    members = committee_members(view.predictor, view.estimator, view.owner)
+    X = view.predictor_inputs(X)
+    device = view.torch_device
+    answer = partial(member_probabilities, owner=view.owner)
     n, start, size = n_rows(X), 0, _ROWS
     while start < n:
         stop = min(start + size, n)
         part = X if stop - start == n else take_rows(X, range(start, stop))
-        P = stack_answers(members, answer, ensemble, part)
+        P = stack_answers(members, answer, view.predictor, part)
         yield slice(start, stop), torch.log(P.to(device))
         start, size = stop, max(_ROWS, _NUMBERS // (P.shape[0] * P.shape[2]))

@@ -12,7 +12,7 @@ from sklearn.neural_network import MLPRegressor
 
 from skal.learner import ActiveLearner
 from skal.model_selection import active_learning_curve, compare_strategies, summarize_comparison
-from skal.strategies import CoreSet, MarginSampling, QueryStrategy, RandomSampling
+from skal.strategies import CoreSet, MarginSampling, RandomSampling, SelectingStrategy
 
 TIMES = ["fit_time", "query_time"]
 THREE = {
@@ -119,7 +119,7 @@ def test_names_of_a_list(iris):
     assert results["strategy"].unique().tolist() == ["RandomSampling", "CoreSet-1", "CoreSet-2"]
 
 
-class Breaks(QueryStrategy):
+class Breaks(SelectingStrategy):
     """Fails as soon as 20 rows are labelled."""
 
     def fit(self, X, y=None):

@@ -18,11 +18,11 @@ from skal.model_selection._simulation import (
     simulate,
     with_row_access,
 )
-from skal.strategies import QueryStrategy, RandomSampling
+from skal.strategies import RandomSampling, SelectingStrategy
 from skal.utils._tags import extend_tags
 
 
-class LargestFirst(QueryStrategy):
+class LargestFirst(SelectingStrategy):
     """Asks for the rows with the largest first column: an order anyone can work out."""
 
     def _represent(self, X):

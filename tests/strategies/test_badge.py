@@ -121,9 +121,9 @@ def test_the_dense_embedding_says_how_much_memory_it_would_need(model):
 
 def test_what_has_no_linear_last_layer_is_refused():
     with pytest.raises(TypeError, match="BADGE needs a classifier with a linear last layer.*Gauss"):
-        BADGE(GaussianNB()).fit(X, Y)
+        BADGE(GaussianNB()).fit(X, Y).transform(X)
     with pytest.raises(ValueError, match="BADGE serves classification. Got Ridge"):
-        BADGE(Ridge()).fit(X, Y)
+        BADGE(Ridge()).fit(X, Y).transform(X)
 
 
 def test_on_digits_the_batch_holds_many_classes():

@@ -152,13 +152,13 @@ def test_what_cannot_be_served(kind, model):
     regressor = NeuralNetRegressor(module__dropout=0.3, max_epochs=1)
     for estimator in (regressor, Ridge()):
         with pytest.raises(ValueError, match=f"{name} serves classification. Got .*Committee"):
-            kind(estimator).fit(X, Y)
+            kind(estimator).fit(X, Y).transform(X)
     with pytest.raises(ValueError, match=f"{name} needs an ensemble .* found LogisticRegression"):
-        kind(LogisticRegression(max_iter=500)).fit(X, Y)
+        kind(LogisticRegression(max_iter=500)).fit(X, Y).transform(X)
     with pytest.raises(ValueError, match=f"{name} needs stochastic passes, and no dropout layer"):
-        kind(NeuralNetClassifier(max_epochs=1)).fit(X, Y)
+        kind(NeuralNetClassifier(max_epochs=1)).fit(X, Y).transform(X)
     with pytest.raises(ValueError, match=f"'n_passes' parameter of {name} must be an int"):
-        kind(FrozenEstimator(model), n_passes=0).fit(X)
+        kind(FrozenEstimator(model), n_passes=0).fit(X).transform(X)
 
 
 def test_too_many_candidates(model, monkeypatch):

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skal import ActiveLearner
-from skal.strategies import CoreSet, MarginSampling, QueryStrategy, RandomSampling
+from skal.strategies import CoreSet, MarginSampling, RandomSampling, SelectingStrategy
 from skal.utils._rows import Rows
 from skal.utils._tags import QueryStrategyTags
 
@@ -20,7 +20,7 @@ X = rng.randn(60, 3)
 Y = (X[:, 0] > 0).astype(int)
 
 
-class Answer(QueryStrategy):
+class Answer(SelectingStrategy):
     """Represents rows as whatever it is told to."""
 
     _query_tags = QueryStrategyTags(requires_fitted_estimator=False)
@@ -76,7 +76,7 @@ def test_nan_scores_are_named():
 
 
 def test_placeholders_of_nested_strategies_are_filled():
-    class Nested(QueryStrategy):
+    class Nested(SelectingStrategy):
         def __init__(self, inner=None, estimator=None, *, random_state=None):
             super().__init__(estimator, random_state=random_state)
             self.inner = inner

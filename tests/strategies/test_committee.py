@@ -163,21 +163,21 @@ def test_variance_inside_a_transformed_target():
 )
 def test_what_is_no_committee_is_refused(model):
     with pytest.raises(ValueError, match=f"found {type(model).__name__}.*RandomForestRegressor"):
-        QueryByCommittee(model).fit(X, Y)
+        QueryByCommittee(model).fit(X, Y).transform(X)
 
 
 def test_bad_measures():
     forest = RandomForestClassifier(n_estimators=3)
     with pytest.raises(ValueError, match="must be 'auto' or .*'kl'.*Got 'variance'"):
-        QueryByCommittee(forest, measure="variance").fit(X, Y)
+        QueryByCommittee(forest, measure="variance").fit(X, Y).transform(X)
     with pytest.raises(ValueError, match="must be 'auto' or 'variance' for regression"):
-        QueryByCommittee(RandomForestRegressor(n_estimators=3), measure="kl").fit(X, Y)
+        QueryByCommittee(RandomForestRegressor(n_estimators=3), measure="kl").fit(X, Y).transform(X)
     with pytest.raises(InvalidParameterError, match="'measure' parameter"):
-        QueryByCommittee(forest, measure="votes").fit(X, Y)
+        QueryByCommittee(forest, measure="votes").fit(X, Y).transform(X)
     with pytest.raises(ValueError, match="at least two members"):
-        QueryByCommittee(RandomForestClassifier(n_estimators=1)).fit(X, Y)
+        QueryByCommittee(RandomForestClassifier(n_estimators=1)).fit(X, Y).transform(X)
     with pytest.raises(ValueError, match="serves one output"):
-        QueryByCommittee(forest).fit(X, np.column_stack([Y, Y]))
+        QueryByCommittee(forest).fit(X, np.column_stack([Y, Y])).transform(X)
 
 
 def test_fully_grown_trees_disagree_by_the_entropy_of_their_mean():

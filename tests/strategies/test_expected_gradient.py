@@ -183,15 +183,15 @@ def test_regression_by_voting_and_by_nets():
 )
 def test_regressors_that_are_no_committee_are_refused(model):
     with pytest.raises(TypeError, match="needs a committee .*Use for instance BaggingRegressor"):
-        ExpectedGradientLength(model).fit(D, T)
+        ExpectedGradientLength(model).fit(D, T).transform(D)
 
 
 @pytest.mark.parametrize("params", [{"scope": "all"}, {"top_k": 2}])
 def test_what_serves_classification_only(params):
     with pytest.raises(ValueError, match="serve classification. Got scope="):
-        ExpectedGradientLength(BaggingRegressor(Ridge(), 2), **params).fit(D, T)
+        ExpectedGradientLength(BaggingRegressor(Ridge(), 2), **params).fit(D, T).transform(D)
 
 
 def test_classifiers_without_a_last_layer_are_refused():
     with pytest.raises(TypeError, match="ExpectedGradientLength needs a classifier with a linear"):
-        ExpectedGradientLength(RandomForestClassifier(2)).fit(X, Y)
+        ExpectedGradientLength(RandomForestClassifier(2)).fit(X, Y).transform(X)

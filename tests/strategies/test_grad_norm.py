@@ -180,6 +180,6 @@ def test_the_longest_gradients_are_asked_first():
 
 def test_other_models_are_refused():
     with pytest.raises(TypeError, match="GradNorm needs a classifier with a linear last layer"):
-        GradNorm(GaussianNB()).fit(X, Y)
+        GradNorm(GaussianNB()).fit(X, Y).transform(X)
     with pytest.raises(ValueError, match="GradNorm serves classification"):
-        GradNorm(Ridge()).fit(X, Y)
+        GradNorm(Ridge()).fit(X, Y).transform(X)

@@ -275,7 +275,7 @@ def test_weights_come_back_also_after_an_error():
 def test_a_net_trained_without_an_average_is_told_what_to_add():
     net = make_pipeline(StandardScaler(), _net()).fit(X, Y)
     with pytest.raises(ValueError, match=r"LHD compares.*Pass callbacks=\[EMACallback\(\)\]"):
-        LHD(FrozenEstimator(net)).fit(X, Y)
+        LHD(FrozenEstimator(net)).fit(X, Y).transform(X)
     learner = ActiveLearner(FrozenEstimator(net), LHD()).fit(X, Y)
     with pytest.raises(ValueError, match="trained without one"):
         learner.query(X, 3)
@@ -286,15 +286,15 @@ def test_what_cannot_be_served_is_refused():
     with pytest.raises(ValueError, match="LHD serves classification. Got NeuralNetRegressor"):
         ActiveLearner(NeuralNetRegressor(), LHD()).fit(X, X[:, 0])
     with pytest.raises(ValueError, match="LHD serves classification. Got Ridge"):
-        LHD(Ridge()).fit(X, Y)
+        LHD(Ridge()).fit(X, Y).transform(X)
     with pytest.raises(TypeError, match="LHD needs a fitted torch net but found LogisticReg"):
-        LHD(LogisticRegression()).fit(X, Y)
+        LHD(LogisticRegression()).fit(X, Y).transform(X)
     with pytest.raises(ValueError, match="switches all of them off"):
-        LHD(NeuralNetClassifier(callbacks="disable")).fit(X, Y)
+        LHD(NeuralNetClassifier(callbacks="disable")).fit(X, Y).transform(X)
     with pytest.raises(ValueError, match="The 'alpha' parameter of LHD"):
-        LHD(_net(), alpha=2).fit(X, Y)
+        LHD(_net(), alpha=2).fit(X, Y).transform(X)
     with pytest.raises(ValueError, match="LHD.estimator is None"):
-        LHD().fit(X, Y)
+        LHD().fit(X, Y).transform(X)
 
 
 def test_other_strategies_read_the_net_as_it_is():

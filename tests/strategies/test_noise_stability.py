@@ -244,8 +244,8 @@ def test_constant_nets_and_bad_noise_are_explained(classifier):
         for value in zero[-1].module_.parameters():
             value.zero_()
     with pytest.raises(ValueError, match="are all zero"):
-        _strategy(zero)
+        _strategy(zero).transform(X_CLASS)
     with pytest.raises(ValueError, match="shaken by zeta=1e\\+39.*Use a smaller zeta"):
-        _strategy(classifier, zeta=1e39, target="logits")
+        _strategy(classifier, zeta=1e39, target="logits").transform(X_CLASS)
     with pytest.raises(TypeError, match="NoiseStability needs a fitted torch net but found Ridge"):
-        NoiseStability(Ridge()).fit(X_REG, Y_REG)
+        NoiseStability(Ridge()).fit(X_REG, Y_REG).transform(X_REG)

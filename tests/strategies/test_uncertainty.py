@@ -95,16 +95,16 @@ def test_bad_probabilities_are_named(strategy):
         with pytest.raises(ValueError, match=match):
             _given(strategy, good).query(P, 2)
     with pytest.raises(ValueError, match="at least two classes"):
-        _given(strategy, good[:, :1])
+        _given(strategy, good[:, :1]).query(good[:, :1])
 
 
 def test_what_has_no_probabilities_is_refused_with_a_remedy():
     X, y = load_iris(return_X_y=True)
     with pytest.raises(ValueError, match="RidgeClassifier has no predict_proba.*Calibrated"):
-        MarginSampling(RidgeClassifier()).fit(X, y)
+        MarginSampling(RidgeClassifier()).fit(X, y).transform(X)
     many = MultiOutputClassifier(LogisticRegression(max_iter=1000))
     with pytest.raises(ValueError, match="probabilities of 2 outputs"):
-        MarginSampling(many).fit(X, np.column_stack([y, y]))
+        MarginSampling(many).fit(X, np.column_stack([y, y])).transform(X)
 
 
 def test_without_an_estimator_the_error_says_where_to_put_it():

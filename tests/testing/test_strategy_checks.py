@@ -6,18 +6,18 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from skal.neural_network import NeuralNetClassifier
-from skal.strategies import MarginSampling, QueryStrategy, RandomSampling
+from skal.strategies import MarginSampling, RandomSampling, SelectingStrategy
 from skal.testing import check_query_strategy, query_strategy_checks
 from skal.utils._tags import QueryStrategyTags
 
 
-class Broken(QueryStrategy):
+class Broken(SelectingStrategy):
     """Base of strategies that break one rule each."""
 
     _query_tags = QueryStrategyTags(needs=("probabilities",), tasks=("classifier",))
 
     def _represent(self, X):
-        return self._probabilities(X)[:, 0]
+        return self.view.probabilities(X)[:, 0]
 
 
 class Repeats(Broken):
@@ -34,30 +34,30 @@ class ByLabel(Broken):
 
 class LooksAtOthers(Broken):
     def _represent(self, X):
-        return self._probabilities(X)[:, 0] - self._probabilities(X)[:, 0].mean()
+        return self.view.probabilities(X)[:, 0] - self.view.probabilities(X)[:, 0].mean()
 
 
 class GlobalNoise(Broken):
     def _represent(self, X):
-        return self._probabilities(X)[:, 0] + torch.rand(len(X))
+        return self.view.probabilities(X)[:, 0] + torch.rand(len(X))
 
 
 class LeavesTrainMode(Broken):
     def _represent(self, X):
-        self._net_view().module.train()
-        return self._probabilities(X)[:, 0]
+        self.view.net.module.train()
+        return self.view.probabilities(X)[:, 0]
 
 
 class ChangesWeights(Broken):
     def _represent(self, X):
         with torch.no_grad():
-            self._net_view().head.bias.add_(1e-3)
-        return self._probabilities(X)[:, 0]
+            self.view.net.head.bias.add_(1e-3)
+        return self.view.probabilities(X)[:, 0]
 
 
 class ChangesThePool(Broken):
     def _represent(self, X):
-        scores = self._probabilities(X)[:, 0]
+        scores = self.view.probabilities(X)[:, 0]
         if isinstance(X, np.ndarray):
             X += 0.5
         return scores
@@ -66,7 +66,7 @@ class ChangesThePool(Broken):
 class Remembers(Broken):
     def _represent(self, X):
         self.last_pool_ = X
-        return self._probabilities(X)[:, 0]
+        return self.view.probabilities(X)[:, 0]
 
 
 class SwallowsBadNumbers(Broken):
