@@ -179,7 +179,7 @@ def report(folder):
         print("Nothing to report before every strategy has two runs.")
         return
     for rule in ("doubling", "all"):
-        matrix = pairwise_penalty_matrix(settings, score="accuracy", label_budgets=rule)
+        matrix = pairwise_penalty_matrix(settings, score="accuracy", label_budgets=rule, test="z")
         matrix.loc["column average"] = matrix.mean()
         text.append(
             f"Pairwise penalties over {len(settings)} settings, label budgets: {rule} "
@@ -215,8 +215,9 @@ def draw(settings, folder):
     _save(figure, folder / "letter_curves.png")
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.6))
     PenaltyMatrixDisplay.from_results(
-        settings, score="accuracy", label_budgets="all", order="average", colorbar=False, ax=axes[0]
-    )
+        settings, score="accuracy", label_budgets="all", test="z", order="average", colorbar=False,
+        ax=axes[0],
+    )  # fmt: skip
     ErrorCDFDisplay.from_results(
         settings, score="accuracy", label_budgets="all", legend=None, ax=axes[1]
     )

@@ -327,7 +327,7 @@ def summary(settings, task):
     chosen = {s: f for s, f in settings.items() if DATA[s[0]][0] == task}
     table = compare(chosen)
     frames = [complete(f) for f in chosen.values() if f["repeat"].nunique() >= MIN_RUNS]
-    below = rounds_below_baseline(frames, score=SCORING[task])
+    below = rounds_below_baseline(frames, score=SCORING[task], test="z")
     models = dict.fromkeys(model for _, model, _ in chosen)
     ranks = {model: ranks_of(chosen, model, SCORING[task]) for model in models}
     lines = table.groupby("strategy").agg(

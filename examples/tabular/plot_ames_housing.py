@@ -126,14 +126,14 @@ results["error"] = -100 * results["error"]
 summarize_comparison(results, baseline="random", greater_is_better=False).round(3)
 
 # %%
-# Lower is better here. The areas under the curves are means over the budget, in percent; a z within
-# 2 of zero may well be chance.
+# Lower is better here. The areas under the curves are means over the budget, in percent; a ratio
+# whose interval holds 1 may well be chance, and four repeats are too few to tell much.
 display = LearningCurveDisplay.from_results(
     results, baseline="random", score_name="mean absolute error, % of the price"
 )
 display.ax_.set_title(title)
 
 # %%
-# **What was learned.** The table above has the last word: look at the paired z before you adopt a
-# strategy. Distance-based selection is drawn to unusual houses, and unusual houses are not what the
-# average error is about.
+# **What was learned.** The table above has the last word: look at the intervals before you adopt
+# a strategy. Distance-based selection is drawn to unusual houses, and unusual houses are not what
+# the average error is about.

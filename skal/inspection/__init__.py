@@ -1,8 +1,15 @@
 """Figures, as scikit-learn's displays, and what labelled rows do to a model."""
 
+from skal.inspection._critical_difference import CriticalDifferenceDisplay
 from skal.inspection._error_cdf import ErrorCDFDisplay
 from skal.inspection._influence import influence
 from skal.inspection._learning_curve import LearningCurveDisplay
 from skal.inspection._penalty_matrix import PenaltyMatrixDisplay
 
-__all__ = ["ErrorCDFDisplay", "LearningCurveDisplay", "PenaltyMatrixDisplay", "influence"]
+__all__ = [
+    "CriticalDifferenceDisplay",
+    "ErrorCDFDisplay",
+    "LearningCurveDisplay",
+    "PenaltyMatrixDisplay",
+    "influence",
+]

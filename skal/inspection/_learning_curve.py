@@ -1,8 +1,8 @@
 """Learning curves over a labelling budget, with error bands."""
 
 import numpy as np
-from scipy import stats
 
+from skal.metrics._paired import ENOUGH_RUNS, half_width
 from skal.utils._results import curves_of, find_strategy, score_column
 
 # Colours of Okabe and Ito (2008), told apart by colour-blind readers; yellow is lost on white.
@@ -10,7 +10,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ("-", (0, (3, 1)), (0, (1, 1)))
 _GREY = "#5a5a5a"
-_ERRORS = ("se", "std", "ci95", None)
+_ERRORS = ("ci95", "se", "std", None)
 _LEGENDS = ("direct", "box", None)
 
 
@@ -77,7 +77,7 @@ class LearningCurveDisplay:
         score=None,
         baseline=None,
         relative_to=None,
-        error="se",
+        error="ci95",
         score_name=None,
         legend="direct",
         ax=None,
@@ -101,7 +101,7 @@ class LearningCurveDisplay:
         relative_to : str or None, default=None
             Strategy whose score is subtracted from everyone's, as in :meth:`plot`.
 
-        error : {"se", "std", "ci95"} or None, default="se"
+        error : {"ci95", "se", "std"} or None, default="ci95"
             Half-width of the bands, as in :meth:`plot`.
 
         score_name : str or None, default=None
@@ -145,7 +145,7 @@ class LearningCurveDisplay:
         *,
         baseline=None,
         relative_to=None,
-        error="se",
+        error="ci95",
         legend="direct",
         line_kw=None,
         fill_kw=None,
@@ -165,10 +165,12 @@ class LearningCurveDisplay:
             and first labels have in common goes away, and the bands are those of the paired
             differences. It becomes the zero line.
 
-        error : {"se", "std", "ci95"} or None, default="se"
-            Half-width of the bands: one standard error of the mean over repeats, one standard
-            deviation (n - 1 in the denominator), or half the 95 % confidence interval of the mean
-            (Student's t). A single repeat has no band.
+        error : {"ci95", "se", "std"} or None, default="ci95"
+            Half-width of the bands: half the 95 % confidence interval of the mean over repeats
+            (Student's t), one standard error of that mean, or one standard deviation (n - 1 in
+            the denominator). A single repeat has no band; nor has the interval of two repeats,
+            which is 12.7 standard errors wide on either side. Fewer than five are said to be too
+            few, in the title on the right.
 
         legend : {"direct", "box"} or None, default="direct"
             "direct" writes each name at the end of its line. "box" is matplotlib's legend, for
@@ -219,6 +221,10 @@ class LearningCurveDisplay:
         self.ax_.set(xlabel="Number of labels", ylabel=what)
         if ax is None and len(self.n_labels) <= 10:
             self.ax_.set_xticks(self.n_labels)
+        n_repeats = len(next(iter(self.scores.values())))
+        if error == "ci95" and 1 < n_repeats < ENOUGH_RUNS:
+            note = {"loc": "right", "fontsize": "small", "fontstyle": "italic", "color": _GREY}
+            self.ax_.set_title(f"{n_repeats} repeats: too few", **note)
         if legend == "direct":
             _label_lines(self.ax_, self.lines_)
         elif legend == "box":
@@ -265,13 +271,13 @@ def _styles(names, grey, n_rounds):
 def _half_width(curves, error):
     """Half-width of the band at each round, or None where there is none."""
     n = len(curves)
-    if error is None or n < 2:
+    if error is None or n < (3 if error == "ci95" else 2):
         return None
     spread = curves.std(axis=0, ddof=1)
     if error == "std":
         return spread
-    factor = 1.0 if error == "se" else stats.t.ppf(0.975, n - 1)
-    return factor * spread / np.sqrt(n)
+    standard_error = spread / np.sqrt(n)
+    return standard_error if error == "se" else half_width(standard_error, n)
 
 
 def _label_lines(ax, lines):

@@ -88,7 +88,7 @@ class PenaltyMatrixDisplay:
         score=None,
         greater_is_better=True,
         threshold=1.96,
-        test="z",
+        test="t",
         label_budgets="doubling",
         include_initial=False,
         baseline="random",

@@ -5,7 +5,12 @@ from typing import NamedTuple
 import numpy as np
 
 from skal.metrics._budget import check_curves
-from skal.metrics._paired import ratio_to_baseline, standard_error
+from skal.metrics._paired import (
+    check_confidence,
+    half_width,
+    ratio_to_baseline,
+    standard_error,
+)
 
 
 class AUCARatio(NamedTuple):
@@ -30,6 +35,28 @@ class AUCARatio(NamedTuple):
     std: float
     standard_error: float
     trials: np.ndarray
+
+    def confidence_interval(self, confidence=0.95):
+        """Return the interval ``(low, high)`` of the mean ratio, by Student's t over the trials.
+
+        Parameters
+        ----------
+        confidence : float, default=0.95
+            Its level, between 0 and 1.
+
+        Returns
+        -------
+        interval : tuple of float
+            NaN for a single trial.
+
+        Raises
+        ------
+        ValueError
+            If `confidence` is not between 0 and 1.
+        """
+        check_confidence(confidence)
+        half = float(half_width(self.standard_error, len(self.trials), confidence))
+        return self.ratio - half, self.ratio + half
 
 
 def auca(curve, x=None):
@@ -146,6 +173,8 @@ def auca_ratio(
     >>> result = auca_ratio([[0.2, 0.5, 0.7], [0.2, 0.5, 0.6]], random)
     >>> round(result.ratio, 4), result.trials.round(4).tolist()
     (1.15, [1.2, 1.1])
+    >>> tuple(round(end, 2) for end in result.confidence_interval())
+    (0.51, 1.79)
     >>> auca_ratio(random, random)[:3]
     (1.0, 0.0, 0.0)
     """

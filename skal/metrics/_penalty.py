@@ -25,7 +25,7 @@ def pairwise_penalty_matrix(
     score=None,
     greater_is_better=True,
     threshold=1.96,
-    test="z",
+    test="t",
     label_budgets="doubling",
     include_initial=False,
     baseline="random",
@@ -53,11 +53,11 @@ def pairwise_penalty_matrix(
         Size of the paired statistic beyond which a difference counts, strictly. A larger one
         leaves fewer and surer wins.
 
-    test : {"z", "t"}, default="z"
-        "z" compares the statistic with `threshold` itself, as published. "t" compares it with the
-        quantile of Student's t (n_repeats - 1 degrees of freedom) that has the tail probability
-        which `threshold` has under the normal law: 2.777 for 1.96 and five repeats. "z" calls
-        about 12 % of equal pairs different with five repeats, "t" 5 %.
+    test : {"t", "z"}, default="t"
+        "t" compares the statistic with the quantile of Student's t (n_repeats - 1 degrees of
+        freedom) that has the tail probability which `threshold` has under the normal law: 2.777
+        for 1.96 and five repeats. "z" compares it with `threshold` itself, as published, and calls
+        about 12 % of equal pairs different with five repeats, where "t" does 5 %.
 
     label_budgets : {"doubling", "all"}, default="doubling"
         "doubling" looks at M + B, M + 2 B, M + 4 B, ... labels, as long as the baseline is still
@@ -113,6 +113,7 @@ def pairwise_penalty_matrix(
     At each of the n budgets of a setting, with the paired differences :math:`\\delta_l` of errors
     over R repeats, :math:`z = \\sqrt{R}\\, \\bar\\delta / s`, s with R - 1 in the denominator, and
     :math:`P_{ij}` grows by 1/n if z < -threshold, :math:`P_{ji}` by 1/n if z > threshold.
+    With test "t", ``threshold`` gives way to the quantile of Student's t.
     Differences without any spread are a win of the better strategy, or a tie where they are zero.
     Hence :math:`P_{ij} + P_{ji}` is at most the number of settings.
 

@@ -5,8 +5,20 @@ from collections import Counter
 import numpy as np
 from sklearn.base import clone
 
-from skal.metrics import area_under_budget_curve, labels_to_reach, paired_z, ratio_to_baseline
-from skal.metrics._paired import standard_error
+from skal.metrics import (
+    area_under_budget_curve,
+    holm_correction,
+    labels_saved,
+    labels_to_reach,
+    paired_test,
+    ratio_to_baseline,
+)
+from skal.metrics._paired import (
+    ENOUGH_RUNS,
+    check_confidence,
+    half_width,
+    standard_error,
+)
 from skal.model_selection._runs import (
     check_arguments,
     delayed_cell,
@@ -233,7 +245,13 @@ def _check_strategies(strategies):
 
 
 def summarize_comparison(
-    results, *, score=None, baseline="random", greater_is_better=True, rule="trapezoid"
+    results,
+    *,
+    score=None,
+    baseline="random",
+    greater_is_better=True,
+    rule="trapezoid",
+    confidence=0.95,
 ):
     """Condense a comparison into one line per strategy.
 
@@ -255,6 +273,9 @@ def summarize_comparison(
     rule : {"trapezoid", "mean"}, default="trapezoid"
         How a curve is averaged, see :func:`skal.metrics.area_under_budget_curve`.
 
+    confidence : float, default=0.95
+        Level of all intervals, between 0 and 1.
+
     Returns
     -------
     summary : pandas.DataFrame
@@ -263,27 +284,36 @@ def summarize_comparison(
         - `n_repeats`: number of repeats;
         - `area`, `area_se`: mean area under the budget curve over the repeats, in the unit of the
           score, and its standard error;
-        - `ratio`, `ratio_se`: mean over the repeats of the area's ratio to the baseline's, above
-          1 being better, and its standard error; NaN where areas are not all of one sign, so that
-          a ratio means nothing;
-        - `z`: mean paired difference to the baseline over its standard error, above 0 being
-          better;
+        - `ratio`, `ratio_se`, `ratio_low`, `ratio_high`: mean over the repeats of the area's
+          ratio to the baseline's, above 1 being better, its standard error and its confidence
+          interval (Student's t); NaN where areas are not all of one sign, so that a ratio means
+          nothing;
+        - `difference`, `difference_low`, `difference_high`: mean paired difference of areas to the
+          baseline, above 0 being better, in the unit of the score, and its confidence interval;
+        - `z`: that difference over its standard error, the statistic of Student's t with
+          ``n_repeats - 1`` degrees of freedom (see :func:`skal.metrics.paired_z`);
+        - `pvalue`, `pvalue_holm`: its two-sided p-value, and the same after Holm's correction for
+          the number of strategies;
         - `labels_to_baseline`: number of labels at which the mean curve, joined by straight
-          lines, reaches the final score of the baseline's mean curve; ``inf`` if it never does.
+          lines, reaches the final score of the baseline's mean curve; ``inf`` if it never does;
+        - `labels_saved`, `labels_saved_low`, `labels_saved_high`: the share of the budget that is
+          not needed for that, and its confidence interval, see :func:`skal.metrics.labels_saved`;
+        - `too_few_repeats`: True under 5 repeats, which tell apart only what differs hugely.
 
-        Standard errors and `z` are NaN for a single repeat, and everything is NaN for a strategy
-        that failed in a repeat (``error_score=np.nan``).
+        Standard errors, intervals and tests are NaN for a single repeat, and everything is NaN
+        for a strategy that failed in a repeat (``error_score=np.nan``).
 
     Raises
     ------
     ValueError
-        If `results` lacks columns, the score or the baseline is not in it, or strategies have
-        different repeats or budgets.
+        If `results` lacks columns, the score or the baseline is not in it, strategies have
+        different repeats or budgets, or `confidence` is not between 0 and 1.
 
     See Also
     --------
     skal.metrics.ratio_to_baseline : The ratio.
-    skal.metrics.paired_z : The test.
+    skal.metrics.paired_test : The test.
+    skal.metrics.critical_difference : Strategies over many data sets.
 
     Notes
     -----
@@ -308,35 +338,62 @@ def summarize_comparison(
     """
     import pandas as pd
 
+    check_confidence(confidence)
     score = score_column(results, score)
     n_labels, curves = curves_of(results, score)
     baseline = find_strategy(curves, baseline)
     areas = {name: area_under_budget_curve(n_labels, c, rule=rule) for name, c in curves.items()}
-    reference, final = areas[baseline], curves[baseline].mean(axis=0)[-1]
-    lines = {}
-    for name, area in areas.items():
-        lines[name] = {
+    reference, how = areas[baseline], {"greater_is_better": greater_is_better}
+    lines = {
+        name: {
             "n_repeats": len(area),
             "area": area.mean(),
             "area_se": standard_error(area),
-            **_ratio(area, reference, greater_is_better),
-            "z": np.nan,
-            "labels_to_baseline": np.nan,
+            **_ratio(area, reference, confidence, **how),
+            **_test(area, reference, confidence, **how),
+            **_labels(n_labels, curves[name], curves[baseline], confidence, **how),
+            "too_few_repeats": len(area) < ENOUGH_RUNS,
         }
-        if len(area) > 1:
-            lines[name]["z"] = paired_z(area, reference, greater_is_better=greater_is_better)
-        if np.isfinite(final) and np.isfinite(area).all():
-            lines[name]["labels_to_baseline"] = labels_to_reach(
-                n_labels, curves[name].mean(axis=0), final,
-                greater_is_better=greater_is_better, interpolate=True,
-            )  # fmt: skip
-    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("strategy")
+        for name, area in areas.items()
+    }
+    summary = pd.DataFrame.from_dict(lines, orient="index").rename_axis("strategy")
+    # Of the tests there are: the baseline is not compared with itself.
+    adjusted = holm_correction(summary["pvalue"].where(summary.index != baseline))
+    adjusted = np.where(summary.index == baseline, summary["pvalue"], adjusted)
+    summary.insert(summary.columns.get_loc("pvalue") + 1, "pvalue_holm", adjusted)
+    return summary
 
 
-def _ratio(area, reference, greater_is_better):
+def _ratio(area, reference, confidence, **how):
     try:
-        ratio, error = ratio_to_baseline(area, reference, greater_is_better=greater_is_better)
+        ratio, error = ratio_to_baseline(area, reference, **how)
     except ValueError:
         # Areas on both sides of zero (R2): the documented answer is "no ratio".
         ratio, error = np.nan, np.nan
-    return {"ratio": ratio, "ratio_se": error}
+    half = half_width(error, len(area), confidence)
+    return {
+        "ratio": ratio, "ratio_se": error, "ratio_low": ratio - half, "ratio_high": ratio + half
+    }  # fmt: skip
+
+
+def _test(area, reference, confidence, **how):
+    """Difference to the baseline's areas by Student's t; NaN for a single repeat."""
+    columns = ("difference", "difference_low", "difference_high", "z", "pvalue")
+    if len(area) < 2:
+        return dict.fromkeys(columns, np.nan)
+    return dict(
+        zip(columns, paired_test(area, reference, confidence=confidence, **how), strict=False)
+    )
+
+
+def _labels(n_labels, curves, reference, confidence, **how):
+    final, needed = reference.mean(axis=0)[-1], np.nan
+    if np.isfinite(final) and np.isfinite(curves).all():
+        needed = labels_to_reach(n_labels, curves.mean(axis=0), final, interpolate=True, **how)
+    saved = labels_saved(n_labels, curves, reference, confidence=confidence, **how)
+    return {
+        "labels_to_baseline": needed,
+        "labels_saved": saved.share,
+        "labels_saved_low": saved.low,
+        "labels_saved_high": saved.high,
+    }

@@ -88,7 +88,8 @@ def test_relative_to_draws_paired_differences(results, scores):
     np.testing.assert_allclose(margin.get_ydata(), gains.mean(axis=0))
     assert len(display.bands_) == 2
     low, high = _edges(display.bands_[0])
-    np.testing.assert_allclose((high - low) / 2, stats.sem(gains, axis=0))
+    half = stats.t.ppf(0.975, 3) * stats.sem(gains, axis=0)
+    np.testing.assert_allclose((high - low) / 2, half)
     assert display.ax_.get_ylabel() == "Mean error, difference to random"
 
 
@@ -160,3 +161,12 @@ def test_errors(results):
         LearningCurveDisplay.from_results(results, relative_to="BADGE")
     with pytest.raises(ValueError, match="score must be one of"):
         LearningCurveDisplay.from_results(results, score="r2")
+
+
+def test_few_repeats_are_said_to_be_too_few(results):
+    assert "4 repeats: too few" in LearningCurveDisplay.from_results(results).ax_.get_title("right")
+    two = LearningCurveDisplay.from_results(results[results["repeat"] < 2])
+    assert two.bands_ == []  # 12.7 standard errors wide
+    five = pd.concat([results, results.assign(repeat=9)[results["repeat"] == 0]])
+    assert LearningCurveDisplay.from_results(five).ax_.get_title("right") == ""
+    assert LearningCurveDisplay.from_results(results, error="se").ax_.get_title("right") == ""

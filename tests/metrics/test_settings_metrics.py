@@ -57,7 +57,7 @@ def random_settings(seed, names=("random", "a", "b", "c"), n_settings=4, n_repea
     return settings
 
 
-def reference_matrix(frames, names, threshold=1.96):
+def reference_matrix(frames, names, test, threshold=1.96):
     """The definition, spelled out on errors with explicit budgets; no shared code."""
     penalty = pd.DataFrame(0.0, index=names, columns=names)
     for table in frames:
@@ -76,7 +76,8 @@ def reference_matrix(frames, names, threshold=1.96):
             for i, j in itertools.permutations(names, 2):
                 delta = (1 - wide.loc[n, i]) - (1 - wide.loc[n, j])
                 z = np.sqrt(len(delta)) * delta.mean() / delta.std(ddof=1)
-                if z < -threshold:
+                p = stats.ttest_1samp(delta, 0, alternative="less").pvalue
+                if p < stats.norm.sf(threshold) if test == "t" else z < -threshold:
                     penalty.loc[i, j] += 1 / len(chosen)
     return penalty
 
@@ -115,8 +116,11 @@ def test_matrix_by_hand():
 def test_matrix_is_the_definition(seed):
     settings = random_settings(seed)
     names = ["random", "a", "b", "c"]
-    expected = reference_matrix(settings, names)
-    matrix = pairwise_penalty_matrix(settings)
+    for test in ("t", "z"):
+        expected = reference_matrix(settings, names, test)
+        matrix = pairwise_penalty_matrix(settings, test=test)
+        np.testing.assert_allclose(matrix, expected)
+    matrix, expected = pairwise_penalty_matrix(settings), reference_matrix(settings, names, "t")
     np.testing.assert_allclose(matrix, expected)
     assert matrix.to_numpy().max() > 0.5, "the case decides nothing"
     # No pair takes more than the settings there are.
@@ -174,7 +178,9 @@ def test_t_test_asks_for_more_than_z():
     statistic = np.abs(stats.ttest_1samp(noise[:, 1:], 0).statistic)
     assert z_wins == pytest.approx(np.mean(statistic > 1.96))
     assert 0 < t_wins < z_wins
-    stricter = pairwise_penalty_matrix(results, label_budgets="all", threshold=4.0)
+    default = pairwise_penalty_matrix(results, label_budgets="all")
+    assert default.to_numpy().sum() == t_wins
+    stricter = pairwise_penalty_matrix(results, label_budgets="all", threshold=4.0, test="z")
     assert stricter.to_numpy().sum() == pytest.approx(np.mean(statistic > 4))
 
 
@@ -318,19 +324,20 @@ def test_rounds_below_by_hand():
     noise = np.array([[0.1], [-0.1], [0.0]])
     curves = {"random": np.zeros((3, 6)), "a": steps + noise, "b": np.ones((3, 6))}
     curves["a"][:, 4] = 0
-    table = rounds_below_baseline([frame(curves)] * 2)
+    table = rounds_below_baseline([frame(curves)] * 2, test="z")
     # Of rounds 1..5: the last is unknown; rounds 2 and 3 are below, the second of them by little.
     assert table.loc["a"].tolist() == [8, 4, 2]
     assert table.loc["b"].tolist() == [10, 0, 0]
     assert list(table.index) == ["a", "b"]
     assert (table.dtypes == "int64").all()
-    losses = rounds_below_baseline(frame(curves), greater_is_better=False)
+    losses = rounds_below_baseline(frame(curves), greater_is_better=False, test="z")
     assert losses.loc["a"].tolist() == [4, 1, 1] and losses.loc["b"].tolist() == [5, 5, 5]
     assert rounds_below_baseline(frame(curves), include_initial=True).loc["b", "n_rounds"] == 6
     # z of -10 / (0.1 / sqrt(3)) = -17.3 is beyond 10, and t of two degrees asks for far more.
-    assert rounds_below_baseline(frame(curves), threshold=18).loc["a"].tolist() == [4, 2, 0]
-    assert rounds_below_baseline(frame(curves), test="t").loc["a"].tolist() == [4, 2, 1]
-    assert rounds_below_baseline(frame(curves), test="t", threshold=3).loc["a"].tolist() == [
+    strict = rounds_below_baseline(frame(curves), test="z", threshold=18)
+    assert strict.loc["a"].tolist() == [4, 2, 0]
+    assert rounds_below_baseline(frame(curves)).loc["a"].tolist() == [4, 2, 1]
+    assert rounds_below_baseline(frame(curves), threshold=3).loc["a"].tolist() == [
         4,
         2,
         0,

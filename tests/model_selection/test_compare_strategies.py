@@ -151,7 +151,7 @@ def test_failure_with_error_score_keeps_the_rest(iris):
     assert unlucky["score"].isna().tolist() == [False, False, False, True, True] * 2
     assert results[results["strategy"] == "random"]["score"].notna().all()
     summary = summarize_comparison(results)
-    assert summary.loc["unlucky"].drop("n_repeats").isna().all()
+    assert summary.loc["unlucky"].drop(["n_repeats", "too_few_repeats"]).isna().all()
     assert summary.loc["random"].notna().all()
 
 
@@ -199,7 +199,40 @@ def test_summary_by_hand():
     assert summary.loc["random", ["ratio", "ratio_se", "z"]].tolist() == [1, 0, 0]
     assert summary.loc["random", "labels_to_baseline"] == 30
     turned = summarize_comparison(table.assign(loss=-table["loss"]))
-    np.testing.assert_allclose(turned.drop(columns="area"), summary.drop(columns="area"))
+    pd.testing.assert_frame_equal(turned.drop(columns="area"), summary.drop(columns="area"))
+
+
+def test_summary_tests_and_intervals_are_scipys():
+    rng = np.random.default_rng(0)
+    table = _table(
+        random=rng.uniform(2, 3, (6, 2)), a=rng.uniform(1, 3, (6, 2)), b=rng.uniform(1, 2, (6, 2))
+    )
+    summary = summarize_comparison(table, greater_is_better=False, confidence=0.9)
+    areas = table.groupby(["strategy", "repeat"])["loss"].mean().unstack(0)
+    pvalues = []
+    for name in "ab":
+        line = summary.loc[name]
+        expected = stats.ttest_rel(areas["random"], areas[name])
+        assert line["z"] == pytest.approx(expected.statistic)
+        assert line["pvalue"] == pytest.approx(expected.pvalue)
+        interval = expected.confidence_interval(0.9)
+        assert line["difference_low"] == pytest.approx(interval.low)
+        assert line["difference_high"] == pytest.approx(interval.high)
+        ratios = areas["random"] / areas[name]
+        low, high = stats.t.interval(0.9, 5, loc=ratios.mean(), scale=stats.sem(ratios))
+        assert (line["ratio_low"], line["ratio_high"]) == pytest.approx((low, high))
+        assert 1 - line["labels_to_baseline"] / 30 == pytest.approx(line["labels_saved"])
+        assert line["labels_saved_low"] <= line["labels_saved"] <= line["labels_saved_high"]
+        pvalues.append(expected.pvalue)
+    # Two comparisons, not three: the baseline is none.
+    expected = [min(2 * min(pvalues), 1), max(2 * min(pvalues), max(pvalues))]
+    assert sorted(summary.loc[["a", "b"], "pvalue_holm"]) == pytest.approx(expected)
+    assert summary.loc["random", ["pvalue", "pvalue_holm", "labels_saved"]].tolist() == [1, 1, 0]
+    assert not summary["too_few_repeats"].any()
+    few = summarize_comparison(table[table["repeat"] < 4])
+    assert few["too_few_repeats"].all()
+    with pytest.raises(ValueError, match="confidence must be a number between 0 and 1. Got 95"):
+        summarize_comparison(table, confidence=95)
 
 
 def test_summary_pairs_by_repeat_not_by_order():
