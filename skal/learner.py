@@ -14,7 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 from skal.neural_network._training import train
 from skal.strategies import QueryStrategy, RandomSampling
 from skal.strategies._base import bind
-from skal.utils._compat import HasMethods, _fit_context, _raise_for_params, _routing_enabled
+from skal.utils._compat import (
+    HasMethods,
+    Predictor,
+    _fit_context,
+    _raise_for_params,
+    _routing_enabled,
+)
 from skal.utils._delegation import DelegatingMixin, held_has
 from skal.utils._metadata import append_params, take_params
 from skal.utils._nesting import check_warm_start, enable_warm_start
@@ -120,7 +126,7 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "estimator": [HasMethods(["fit", "predict"])],
+        "estimator": [Predictor(["fit", "predict"])],
         "query_strategy": [HasMethods(["fit", "query"]), None],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],

@@ -27,12 +27,14 @@ def train(estimator, X, y, fit_params, seed):
     lock, seeded = _seeding(estimator, seed)
     with lock, seeded:
         try:
-            return estimator.fit(X, y, **fit_params)
+            fitted = estimator.fit(X, y, **fit_params)
         except Exception as error:
             explanation = explain_fit_error(estimator, error)
             if explanation is None:
                 raise
             raise type(error)(explanation) from error
+    # Estimators of other habits return nothing.
+    return estimator if fitted is None else fitted
 
 
 def _seeding(estimator, seed):

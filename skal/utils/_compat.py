@@ -3,7 +3,7 @@
 A new scikit-learn release that moves one of them breaks this module alone.
 """
 
-from sklearn.base import _fit_context
+from sklearn.base import BaseEstimator, _fit_context, is_classifier, is_regressor
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -20,6 +20,7 @@ __all__ = [
     "HasMethods",
     "Interval",
     "InvalidParameterError",
+    "Predictor",
     "StrOptions",
     "_check_feature_names_in",
     "_fit_context",
@@ -29,3 +30,16 @@ __all__ = [
     "validate_parameter_constraints",
     "validate_params",
 ]
+
+
+class Predictor(HasMethods):
+    """The constraint of what predicts, once it is fitted.
+
+    Some classifiers and regressors of scikit-learn's own show `predict` after `fit` only, such as
+    stacking with its default final estimator.
+    """
+
+    def is_satisfied_by(self, val):
+        if super().is_satisfied_by(val):
+            return True
+        return isinstance(val, BaseEstimator) and (is_classifier(val) or is_regressor(val))

@@ -65,7 +65,12 @@ def predictor_inputs(estimator, X):
     >>> predictor_inputs(model, [[1.0]])
     array([[0.25]])
     """
-    for transformer in take_apart(estimator)[0]:
+    return transform_rows(take_apart(estimator)[0], X)
+
+
+def transform_rows(transformers, X):
+    """Send rows through fitted transformers, one after the other."""
+    for transformer in transformers:
         X = transformer.transform(X)
     return X
 
@@ -106,14 +111,28 @@ def take_apart(estimator):
     transformers = []
     while True:
         if isinstance(estimator, Pipeline):
-            if len(estimator.steps) > 1:
-                transformers.append(estimator[:-1])
+            transformers += acting_steps(estimator.steps[:-1])
             estimator = estimator.steps[-1][1]
             continue
         inner = _inner(estimator)
         if inner is None:
             return transformers, estimator
         estimator = inner
+
+
+def acting_steps(steps):
+    """Return the transformers among the steps of a pipeline that rows to predict go through.
+
+    One by one, not as a pipeline: that asks its last step whether it is fitted, which a transformer
+    that learns nothing cannot answer. Steps that resample act on training rows alone.
+    """
+    acting = []
+    for _, step in steps:
+        if isinstance(step, Pipeline):
+            acting += acting_steps(step.steps)
+        elif not (step is None or isinstance(step, str) or hasattr(step, "fit_resample")):
+            acting.append(step)
+    return acting
 
 
 def _inner(estimator):
@@ -136,10 +155,19 @@ def _inner(estimator):
 
 
 def is_fitted(estimator):
+    """Whether `estimator` has been fitted, as far as one can tell.
+
+    By scikit-learn's rules, or because it has attributes that are no parameters: estimators of
+    other habits keep what they learn in ``self.model``.
+    """
     try:
         check_is_fitted(estimator)
     except (NotFittedError, TypeError):
-        return False
+        last = final_step(estimator)
+        if hasattr(last, "__sklearn_is_fitted__") or not hasattr(last, "get_params"):
+            return False
+        parameters = last.get_params(deep=False)
+        return any(name not in parameters for name in vars(last) if not name.startswith("_"))
     return True
 
 
@@ -185,6 +213,12 @@ def check_warm_start(estimator):
             raise ValueError(_no_effect_inside(inner))
     last = final_step(estimator)
     if "warm_start" in last.get_params(deep=False):
+        if _grows(last):
+            raise ValueError(
+                f"warm_start=True of {type(last).__name__} leaves the members it has as they are "
+                "and adds none unless their number is raised: new labels would not be learnt. Use "
+                "warm_start=False."
+            )
         return
     wraps = sum(1 for _ in inner_estimators(last)) > 1
     raise ValueError(
@@ -193,6 +227,13 @@ def check_warm_start(estimator):
         else f"warm_start=True needs a predictor with a warm_start of its own. "
         f"{type(last).__name__} has none: use warm_start=False."
     )
+
+
+def _grows(estimator):
+    """Whether a warm start of `estimator` appends members and learns nothing with those it has."""
+    parameters = estimator.get_params(deep=False)
+    boosts_histograms = {"max_iter", "max_leaf_nodes", "learning_rate"} <= parameters.keys()
+    return "n_estimators" in parameters or boosts_histograms
 
 
 def _no_effect_inside(estimator):

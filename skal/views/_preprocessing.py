@@ -2,9 +2,19 @@
 
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import Pipeline
 
-from skal.utils._nesting import inner_estimators
+from skal.utils._nesting import acting_steps, inner_estimators, transform_rows
+
+
+class Preprocessing:
+    """Fitted transformers, applied one after the other."""
+
+    def __init__(self, transformers):
+        self.transformers = transformers
+
+    def transform(self, X):
+        return transform_rows(self.transformers, X)
 
 
 def fit_preprocessing(estimator, X):
@@ -20,7 +30,7 @@ def fit_preprocessing(estimator, X):
 
     Returns
     -------
-    preprocessor : Pipeline or None
+    preprocessing : Preprocessing or None
         The fitted transformers, or None if there are none.
 
     Raises
@@ -33,15 +43,20 @@ def fit_preprocessing(estimator, X):
         if isinstance(inner, FrozenEstimator):
             break
         if isinstance(inner, Pipeline):
-            steps += [step for _, step in inner.steps[:-1] if step not in (None, "passthrough")]
+            steps += acting_steps(inner.steps[:-1])
     if not steps:
         return None
-    preprocessor = make_pipeline(*[clone(step) for step in steps])
+    fitted = []
     try:
-        return preprocessor.fit(X)
-    except (TypeError, ValueError) as error:
+        for step in steps:
+            transformer = clone(step)
+            transformer.fit(X, None)
+            X = transformer.transform(X)
+            fitted.append(transformer)
+    except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(
             "Before any label is known, the inputs are those of the estimator's preprocessing, "
             f"fitted on the pool without labels, which failed: {error} "
             "Freeze a fitted preprocessing (FrozenEstimator), or start with RandomSampling."
         ) from error
+    return Preprocessing(fitted)
