@@ -176,7 +176,8 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
             )
         if self.warm_start:
             check_warm_start(self.estimator)
-        # On a copy, so that a fit that fails leaves the learner with the columns of its model.
+        # Validated on a copy: if this fit fails, n_features_in_ must still describe the previous
+        # model.
         seen = copy(self)
         X, y = validate_rows(seen, X, reset=True), as_target(y)
         check_same_length(X, y)

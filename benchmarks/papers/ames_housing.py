@@ -22,6 +22,7 @@ on. The tables go to ``benchmarks/papers/results``.
 """
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ from skal.strategies import (
 )
 
 HERE = Path(__file__).resolve().parent
-DATA = HERE.parents[2] / "shared" / "data" / "house_prices.csv"
+DATA = Path(os.environ.get("SKAL_SHARED_DATA", "../shared/data")) / "house_prices.csv"
 N_INITIAL = N_INSTANCES = 20
 N_ROUNDS = 10
 

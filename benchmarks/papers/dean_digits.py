@@ -51,7 +51,7 @@ from skal.selection import TopK
 from skal.strategies import CoreSet, DeAn, EntropySampling, RandomSampling
 
 HERE = Path(__file__).resolve().parent
-DATA = HERE.parents[2] / "shared" / "data"
+DATA = Path(os.environ.get("SKAL_SHARED_DATA", "../shared/data"))
 N_CLASSES, N_INITIAL, N_INSTANCES = 10, 40, 200
 N_TEST, N_VALIDATION = 2000, 500
 

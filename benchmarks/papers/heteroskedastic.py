@@ -40,6 +40,7 @@ command goes on where it stopped.
 
 import argparse
 import itertools
+import os
 import warnings
 from pathlib import Path
 from time import perf_counter
@@ -74,7 +75,7 @@ from skal.strategies import (
 )
 
 HERE = Path(__file__).resolve().parent
-SHARED = HERE.parents[2] / "shared" / "data"
+SHARED = Path(os.environ.get("SKAL_SHARED_DATA", "../shared/data"))
 
 N_ROUNDS, N_CLASSES = 10, 10
 

@@ -22,6 +22,7 @@ the same command goes on. ``--report`` alone reads both files and writes letter.
 """
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -44,7 +45,7 @@ from skal.strategies import (
 )
 
 HERE = Path(__file__).resolve().parent
-DATA = HERE.parents[2] / "shared" / "data" / "letter-recognition.csv"
+DATA = Path(os.environ.get("SKAL_SHARED_DATA", "../shared/data")) / "letter-recognition.csv"
 N_CLASSES, N_INITIAL, MAX_EPOCHS = 26, 100, 2000
 LAST_LABELS = {100: 1000, 1000: 4100}
 STRATEGIES = {

@@ -20,6 +20,7 @@ same command goes on. ``--report`` alone makes the table and the figure of what 
 """
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -43,7 +44,7 @@ from skal.strategies import (
 )
 
 HERE = Path(__file__).resolve().parent
-DATA = HERE.parents[2] / "shared" / "data"
+DATA = Path(os.environ.get("SKAL_SHARED_DATA", "../shared/data"))
 BATCH_SIZE, N_TEST, N_INITIAL, N_INSTANCES, N_ROUNDS, N_CANDIDATES = 96, 2000, 20, 20, 10, 1000
 STRATEGIES = {
     "random": RandomSampling(),

@@ -49,7 +49,7 @@ from skal.strategies import (
 )
 
 HERE = Path(__file__).resolve().parent
-FOLDER = HERE.parents[2] / "shared" / "data"
+FOLDER = Path(os.environ.get("SKAL_SHARED_DATA", "../shared/data"))
 
 # Name: task, initial labels, {name of the batch size: (batch size, labels at the end)}, rows used.
 DATA = {
@@ -86,8 +86,8 @@ OF_FORESTS = {
 }  # fmt: skip
 # Prohibitive where classes times features are many thousands.
 TOO_WIDE = {("bait", "letter"), ("bait", "mnist")}
-# Made for batches of some tens: hundreds tell all there is to know of 50 models, and what a row
-# told before rules none out. Minutes a run.
+# BatchBALD is made for batches of tens. With 50 models, a hundred labels already identify the
+# model, and no candidate can be skipped any more: one run takes minutes.
 TOO_SLOW = {("batch-bald", "letter", "large"), ("batch-bald", "mnist", "large")}
 
 

@@ -17,8 +17,9 @@ _RESIDENT_BYTES = 2**31
 
 _CPU = torch.device("cpu")
 
-# Matrix products of a few rows add up in another order than those of many.
-_ROWS_ALIKE = 16
+# Batches are padded to a multiple of this: for fewer rows BLAS sums in another order, and a row's
+# output would depend on how many rows are beside it.
+ROWS_ALIKE = 16
 
 
 class TableDataset(skorch.dataset.Dataset):
@@ -154,7 +155,7 @@ def padded(X):
     Predictions of a row alone and among others then agree to the last bit. Only for tables: rows of
     images are too dear.
     """
-    missing = -len(X) % _ROWS_ALIKE
+    missing = -len(X) % ROWS_ALIKE
     if X.ndim != 2 or len(X) == 0 or missing == 0:
         return X
     return torch.cat([X, X[-1:].expand(missing, -1)])

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-# 'softmax' cannot start at zeros: what an entry of the channel gets at least, shared by a column.
+# A softmax cannot start at 0: columns that hold a zero spread this share evenly over the other
+# classes.
 _SOFTMAX_NOISE = 0.05
 
 # How far from 1 the sum of a given column may be.

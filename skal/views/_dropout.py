@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from skal.neural_network._loader import padded
+from skal.neural_network._loader import ROWS_ALIKE, padded
 from skal.neural_network._net import first_output
 from skal.utils._random import child_seed
 from skal.views._probabilities import log_probabilities, needs_logits
@@ -24,7 +24,7 @@ _ALPHA = (nn.AlphaDropout, nn.FeatureAlphaDropout)
 _SATURATED = -1.7580993408473766  # what SELU answers to minus infinity
 _NUMBERS = 2**21  # in the answers that are yielded at once
 _KEPT = 2**23  # numbers of masks, or of weights with masks, that are kept
-_ROWS = 16  # slices are multiples of it, as chunks of a view are
+_ROWS = ROWS_ALIKE  # slices of rows are multiples of it, as chunks of a view are
 
 
 def dropout_log_probabilities(view, X, n_passes, seed, *, shared=True):

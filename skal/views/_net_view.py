@@ -21,7 +21,8 @@ from skal.views._finding import find_net
 from skal.views._perturbation import PerturbationMixin, as_columns, eval_flags
 from skal.views._probabilities import log_probabilities, needs_logits
 
-# As CHUNK_VALUES, on a CPU and there for nets that convolve: what is computed stays in the cache.
+# Values per chunk on a CPU, for other nets and for convolutional ones: activations stay in the
+# cache. GPUs: CHUNK_VALUES.
 _CPU_VALUES, _IMAGE_VALUES = 2**18, 2**15
 
 
