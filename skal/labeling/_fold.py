@@ -51,7 +51,8 @@ class Fold:
         self._by_annotator = defaultdict(dict)
         # The places, in the queue, of the asks that wait for an answer.
         self._open = {}
-        self._n_undone = Counter()
+        self._n_undone, self._said = Counter(), Counter()
+        self._n_answers, self._number = 0, {}
 
     # ------------------------------------------------------------------ feeding
 
@@ -68,10 +69,13 @@ class Fold:
     def add_event(self, event):
         """Take in an answer, or an answer taken back."""
         self.last_event = max(self.last_event, event.id)
+        self._said[event.batch, event.row, event.annotator] += 1
         if event.kind == "undo":
             self._take_back(event)
             return
         self._by_uid[event.uid] = event
+        self._n_answers += 1
+        self._number[event.uid] = self._n_answers
         if event.uid in self._undone:
             return
         self._answers[event.row][event.uid] = event
@@ -120,9 +124,20 @@ class Fold:
         """Return the last `n` answers of an annotator that were not taken back, newest first."""
         return list(self._by_annotator.get(annotator, {}).values())[: -n - 1 : -1]
 
-    def n_answers_after(self, event):
-        """Return how many answers have been given since an event."""
-        return sum(1 for answer in self._by_uid.values() if answer.id > event.id)
+    def n_said(self, batch, row, annotator):
+        """Return how many events of an annotator an ask has had."""
+        return self._said[batch, row, annotator]
+
+    def has_uid(self, uid):
+        """Whether an answer of that uid was ever stored."""
+        return uid in self._by_uid
+
+    def n_answers_since(self, row):
+        """Return how many answers came after the last one to a row, -1 if it has no label."""
+        labels = [event for event in self.current(row).values() if event.kind == "label"]
+        if not labels:
+            return -1
+        return self._n_answers - max(self._number[event.uid] for event in labels)
 
     # ------------------------------------------------------------------ answers
 

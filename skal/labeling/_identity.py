@@ -102,22 +102,30 @@ class RowNames:
         self._places = {name: i for i, name in enumerate(names)}
 
 
-def check_rows(names, known, on_change, rng):
-    """Compare rows with what they were when they were asked about.
+def check_rows(
+    names, known, on_change, rng, *, also=None, what="labelled rows", when="they were labelled"
+):
+    """Compare rows with what they were when they were put on record.
 
     Parameters
     ----------
     names : RowNames
-        The pool as it is now.
+        The pool as it is now. With ``on_change="find"`` it is changed.
 
     known : dict
-        Digest by name, of every row asked about.
+        Digest by name.
 
-    on_change : {"raise", "find", "trust"}
+    on_change : {"raise", "find"}
         What to do where rows without a key hold other data.
 
     rng : numpy.random.RandomState
         Chooses the rows to look at, where there are many.
+
+    also : dict or None, default=None
+        With ``on_change="find"``, digests of all rows to be found, if those are more.
+
+    what, when : str
+        What the error calls the rows, and the moment.
 
     Raises
     ------
@@ -129,26 +137,26 @@ def check_rows(names, known, on_change, rng):
         return
     if names.keyed:
         warnings.warn(
-            f"Of {len(known)} rows asked about, {len(changed)} hold other data than then and "
+            f"Of {len(known)} {what}, {len(changed)} hold other data than when {when}, and "
             f"{len(lost)} are no longer there. Their labels are kept.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     elif on_change == "raise":
-        numbers_ = ", ".join(str(name) for name in sorted(map(int, [*changed, *lost]))[:3])
+        first = ", ".join(str(number) for number in sorted(map(int, [*changed, *lost]))[:3])
         raise PoolChangedError(
-            f"{len(changed) + len(lost)} of {len(known)} labelled rows hold other data than when "
-            f"they were labelled (first: {numbers_}). If rows moved, pass on_change='find' or "
-            "key=; if you changed features on purpose, on_change='trust'."
+            f"{len(changed) + len(lost)} of {len(known)} {what} hold other data than when "
+            f"{when} (first: {first}). If rows moved, pass on_change='find' or key=; if you "
+            "changed features on purpose, on_change='trust'."
         )
-    elif on_change == "find":
-        lost = names.follow(known)
+    else:
+        lost = names.follow(known if also is None else also)
         if lost:
             warnings.warn(
-                f"{len(lost)} of {len(known)} rows asked about were not found. Their labels are "
-                "kept, unused.",
+                f"{len(lost)} of {len(known if also is None else also)} rows on record were not "
+                "found. Their labels are kept, unused.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
 
