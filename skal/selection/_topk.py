@@ -46,9 +46,9 @@ class TopK(BatchSelector):
             return scores
         if rows.shape[1] != 1:
             raise ValueError(
-                f"TopK ranks scores: pass scores=, or one column as Z. Got Z with {rows.shape[1]} "
-                "columns and no scores instead. For embeddings, use KCenterGreedy or "
-                "KMeansPlusPlus."
+                f"{type(self).__name__} ranks scores: pass scores=, or one column as Z. Got Z with "
+                f"{rows.shape[1]} columns and no scores instead. For embeddings, use KCenterGreedy "
+                "or KMeansPlusPlus."
             )
         column = rows.gather(slice(None))
         values = column.parts()[0][:, 0].clone()
