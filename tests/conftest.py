@@ -1,5 +1,6 @@
 """Fixtures every test sees: reset seeds and configuration, and what the machine has."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import sklearn
 import torch
 
-SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_DATA = Path(os.environ.get("SKAL_SHARED_DATA", ROOT / "../shared/data")).resolve()
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +19,11 @@ def _clean_slate():
     torch.manual_seed(0)
     with sklearn.config_context():
         yield
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
 
 
 @pytest.fixture

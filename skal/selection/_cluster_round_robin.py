@@ -94,7 +94,10 @@ class ClusterRoundRobin(TopK):
             return _average_linkage(Z, n_clusters)
         seed = rng.randint(np.iinfo(np.int32).max)
         micro = MiniBatchKMeans(
-            max(_MICRO_CLUSTERS, n_clusters), n_init=1, batch_size=4096, random_state=seed
+            min(len(Z), max(_MICRO_CLUSTERS, n_clusters)),
+            n_init=1,
+            batch_size=4096,
+            random_state=seed,
         ).fit(Z)
         return _average_linkage(micro.cluster_centers_, n_clusters)[micro.labels_]
 

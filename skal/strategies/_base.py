@@ -314,11 +314,13 @@ class QueryStrategy(
             scores = np.asarray(Z.cpu() if isinstance(Z, torch.Tensor) else Z, dtype=np.float64)
             check_finite_scores(scores, type(self).__name__)
             return as_rows(scores[:, None]), scores
+        return self._checked(Z), None
+
+    def _checked(self, Z):
+        """Embeddings as Rows, with the norms that the selector needs; raises where one is NaN."""
         rows = as_rows(Z)
-        # Computes and keeps the norms that the selector needs; raises where a row is NaN or
-        # infinite.
         rows.sq_norms(f"The representation of {type(self).__name__}")
-        return rows, None
+        return rows
 
     def _transform(self, X):
         X = validate_rows(self, X, reset=False)

@@ -30,3 +30,26 @@ def disagreement(P, measure):
         return divergence.mean(0) if measure == "kl" else divergence.max(0).values
     votes = torch.nn.functional.one_hot(P.argmax(-1), P.shape[-1]).to(P.dtype).mean(0)
     return entropy(votes) if measure == "vote_entropy" else 1.0 - votes.max(-1).values
+
+
+def margin_scores(P):
+    """Minus the difference of the two largest probabilities: (n, C) to (n,), in [-1, 0]."""
+    largest = P.topk(2, dim=1).values
+    return largest[:, 1] - largest[:, 0]
+
+
+def rest_of_largest(P):
+    """One minus the largest probability, (n, C) to (n,), without cancelling in sure rows."""
+    return P.scatter(1, P.argmax(1, keepdim=True), 0.0).sum(1)
+
+
+def uncertainty(P, measure):
+    """How undecided probabilities are, not negative: (n, C) to (n,).
+
+    "least_confidence" is one minus the largest, "margin" one minus the difference of the two
+    largest, "entropy" in nats.
+    """
+    if measure == "entropy":
+        return torch.special.entr(P).sum(1)
+    rest = rest_of_largest(P)
+    return rest if measure == "least_confidence" else rest + P.topk(2, dim=1).values[:, 1]

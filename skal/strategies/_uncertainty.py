@@ -10,6 +10,7 @@ For class probabilities p of a row, with p_(1) >= p_(2) the two largest, the sco
 import torch
 
 from skal.strategies._base import SelectingStrategy
+from skal.strategies._measures import margin_scores, rest_of_largest
 from skal.utils._tags import QueryStrategyTags
 
 
@@ -84,8 +85,7 @@ class LeastConfidence(_UncertaintySampling):
     """
 
     def _score(self, P):
-        # The sum of the other classes: 1 - max would cancel in rows the model is sure of.
-        return P.scatter(1, P.argmax(1, keepdim=True), 0.0).sum(1)
+        return rest_of_largest(P)
 
 
 class MarginSampling(_UncertaintySampling):
@@ -149,8 +149,7 @@ class MarginSampling(_UncertaintySampling):
     """
 
     def _score(self, P):
-        largest = P.topk(2, dim=1).values
-        return largest[:, 1] - largest[:, 0]
+        return margin_scores(P)
 
 
 class EntropySampling(_UncertaintySampling):

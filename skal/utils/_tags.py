@@ -15,6 +15,8 @@ NEEDS = (
     "stochastic_passes",
     "weights_history",
     "committee",
+    "labels",
+    "training_loss",
 )
 
 
@@ -26,7 +28,7 @@ class QueryStrategyTags:
     ----------
     needs : tuple of str, default=()
         Any of "probabilities", "predictions", "features", "gradients", "stochastic_passes",
-        "weights_history" and "committee".
+        "weights_history", "committee", "labels" and "training_loss".
 
     tasks : tuple of str, default=("classifier", "regressor")
         The estimator types the strategy serves.

@@ -78,6 +78,34 @@ def last_layer(view, X):
     return H, log_P
 
 
+def head_weights(view):
+    """Return the weights and biases of a classifier's last layer, as a softmax over classes.
+
+    Parameters
+    ----------
+    view : ModelView
+        Of an estimator that ends in a torch net or in multinomial logistic regression.
+
+    Returns
+    -------
+    W : tensor of shape (n_classes, d)
+        Weights. A single logit z of two classes counts as the logits (0, z).
+
+    b : tensor of shape (n_classes,)
+        Biases, 0 where the layer has none.
+    """
+    if view.has_net:
+        head = view.net.head
+        W = head.weight.detach()
+        b = W.new_zeros(len(W)) if head.bias is None else head.bias.detach()
+    else:
+        W = torch.as_tensor(view.predictor.coef_)
+        b = torch.as_tensor(np.broadcast_to(view.predictor.intercept_, len(W)).copy())
+    if len(W) == 1:
+        W, b = torch.cat([torch.zeros_like(W), W]), torch.cat([torch.zeros_like(b), b])
+    return W, b
+
+
 def is_linear_regressor(estimator):
     """Whether an estimator ends in a linear regression, which is its own last layer."""
     return isinstance(unwrap(estimator), _LINEAR)

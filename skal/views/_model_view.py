@@ -10,7 +10,7 @@ from skal.utils._rows import Rows
 from skal.views._checks import check_probabilities, numeric_rows
 from skal.views._committee import committee_answers
 from skal.views._finding import has_net
-from skal.views._last_layer import last_layer, regression_features
+from skal.views._last_layer import head_weights, last_layer, regression_features
 from skal.views._net_view import NetView
 from skal.views._posterior import posterior_log_probabilities
 
@@ -175,6 +175,19 @@ class ModelView:
             If the estimator ends in another predictor.
         """
         return last_layer(self, X)
+
+    def head_weights(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the weights of a classifier's last layer, as a softmax over the classes.
+
+        Returns
+        -------
+        W : tensor of shape (n_classes, d)
+            Weights. A single logit z of two classes counts as the logits (0, z).
+
+        b : tensor of shape (n_classes,)
+            Biases, 0 where the layer has none.
+        """
+        return head_weights(self)
 
     def regression_features(self, X) -> torch.Tensor:
         """Return the inputs of a regressor's last, linear layer.
