@@ -1,6 +1,7 @@
 """Query strategies side by side: same splits, same first labels, same network initialisation."""
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 from sklearn.base import clone
@@ -19,6 +20,12 @@ from skal.metrics._paired import (
     half_width,
     standard_error,
 )
+from skal.model_selection._checkpoint import (
+    Checkpoint,
+    StrategyRuns,
+    comparison_settings,
+    describe,
+)
 from skal.model_selection._runs import (
     check_arguments,
     delayed_cell,
@@ -27,6 +34,7 @@ from skal.model_selection._runs import (
     run_parallel,
 )
 from skal.oracles import check_oracle
+from skal.utils._random import draw_seed
 from skal.utils._results import curves_of, find_strategy, score_column
 
 
@@ -50,6 +58,7 @@ def compare_strategies(
     oracle=None,
     progress_bar=False,
     error_score="raise",
+    checkpoint=None,
 ):
     """Run query strategies on the same data, paired repeat by repeat.
 
@@ -128,6 +137,13 @@ def compare_strategies(
         What happens when a cell fails: "raise" an error, or warn and put this value into its
         remaining rounds.
 
+    checkpoint : path-like or None, default=None
+        A folder that keeps each finished run in a file of its own, from the moment it is finished.
+        The same call goes on from the runs there are, after an interrupt, a failure or a kill; it
+        may have other strategies and more repeats (random splits), and only does what is not there.
+        With ``random_state=None`` it goes on with the seed of the first call. Runs of another
+        comparison (data, learner, budget, splits, ...) are refused. One process at a time.
+
     Returns
     -------
     results : pandas.DataFrame
@@ -151,9 +167,17 @@ def compare_strategies(
         If `learner` is not an active learner, or a strategy cannot be queried.
     ValueError
         If `budget` is more than the labelled training rows of a split, or less than `n_initial`;
-        if `strategies` is empty.
+        if `strategies` is empty; if `checkpoint` holds something else.
     RuntimeError
-        If a cell fails: names the strategy, the repeat and the number of labels.
+        If a cell fails: names the strategy, the repeat and the number of labels. If a worker
+        process is killed: names the runs that were not finished.
+    KeyboardInterrupt
+        If it is interrupted before a run is finished.
+
+    Warns
+    -----
+    UserWarning
+        If it is interrupted later: the result then holds the runs that are finished.
 
     See Also
     --------
@@ -190,10 +214,6 @@ def compare_strategies(
     strategies = _check_strategies(strategies)
     check_oracle(oracle, "compare_strategies")
     scores = make_scorer_of(learner, scoring)
-    runs = make_runs(
-        learner, X, y,
-        cv=cv, n_repeats=n_repeats, groups=groups, budget=budget, random_state=random_state,
-    )  # fmt: skip
     plan = {
         "n_initial": n_initial,
         "n_instances": n_instances,
@@ -201,17 +221,31 @@ def compare_strategies(
         "stratify": stratify_initial,
         "oracle": oracle,
     }
+    if checkpoint is None:
+        store, root = None, draw_seed(random_state)
+    else:
+        store = Checkpoint(checkpoint)
+        root = store.open(comparison_settings(learner, X, y, scores, plan), random_state)
+    runs = make_runs(
+        learner, X, y, cv=cv, n_repeats=n_repeats, groups=groups, budget=budget, root=root
+    )
+    described = [StrategyRuns(name, describe("strategy", s)) for name, s in strategies.items()]
+    places = [(run, strategy) for run in runs for strategy in described]
     cells = [
         delayed_cell(
-            clone(learner).set_params(query_strategy=strategy), X, y, run, scores,
+            clone(learner).set_params(query_strategy=strategies[name]), X, y, run, scores,
             {"strategy": name, "repeat": run.repeat, "split": run.split},
             error_score=error_score, return_queried=return_queried, plan=plan,
             where=f"strategy {name!r}, repeat {run.repeat}",
+            store=None if store is None else partial(store.save, run, StrategyRuns(name, settings)),
         )
-        for run in runs
-        for name, strategy in strategies.items()
+        for run, (name, settings) in places
     ]  # fmt: skip
-    results = run_parallel(cells, n_jobs=n_jobs, progress_bar=progress_bar)
+    results = run_parallel(
+        cells, n_jobs=n_jobs, progress_bar=progress_bar,
+        finished=dict if store is None else partial(store.load_all, places, return_queried),
+        kept="" if store is None else store.remark,
+    )  # fmt: skip
     order = {name: place for place, name in enumerate(strategies)}
     return results.sort_values("strategy", key=lambda s: s.map(order), kind="stable").reset_index(
         drop=True

@@ -8,6 +8,7 @@ from skal.model_selection._runs import (
     run_parallel,
 )
 from skal.oracles import check_oracle
+from skal.utils._random import draw_seed
 
 
 def active_learning_curve(
@@ -156,7 +157,7 @@ def active_learning_curve(
     scores = make_scorer_of(learner, scoring)
     runs = make_runs(
         learner, X, y,
-        cv=cv, n_repeats=None, groups=groups, budget=budget, random_state=random_state,
+        cv=cv, n_repeats=None, groups=groups, budget=budget, root=draw_seed(random_state),
     )  # fmt: skip
     plan = {
         "n_initial": n_initial,

@@ -1,9 +1,11 @@
 """Runs of simulations: who is held out, what is scored, and how a failure is reported."""
 
 import warnings
+from concurrent.futures.process import BrokenProcessPool
 from numbers import Integral, Real
 from typing import NamedTuple
 
+import joblib
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.metrics import check_scoring
@@ -20,7 +22,7 @@ from skal.model_selection._simulation import (
     with_row_access,
 )
 from skal.utils._compat import Interval, StrOptions, validate_parameter_constraints
-from skal.utils._random import child_seed, draw_seed
+from skal.utils._random import child_seed
 from skal.utils._results import RESERVED_COLUMNS
 from skal.utils._tables import is_mapping, n_rows, take_rows
 from skal.utils.validation import check_same_length, is_labeled, target_values
@@ -65,9 +67,8 @@ def check_arguments(owner, learner, X, y, **arguments):
     return X, y
 
 
-def make_runs(learner, X, y, *, cv, n_repeats, groups, budget, random_state):
+def make_runs(learner, X, y, *, cv, n_repeats, groups, budget, root):
     """Return the list of runs: the splits of `cv`, as often as `n_repeats` says."""
-    root = draw_seed(random_state)
     mask = is_labeled(y)
     target = target_values(y) if mask.all() else None
     if cv is None:
@@ -131,11 +132,14 @@ class _Scores:
         return {name: float(values[name]) for name in self.columns}
 
 
-def run_cell(learner, X, y, run, scores, labels, *, error_score, return_queried, plan, where):
+def run_cell(
+    learner, X, y, run, scores, labels, *, error_score, return_queried, plan, where, store=None
+):
     """Simulate one run of one learner; return one record (dict) per round.
 
     `labels` go first into every record; `where` names the cell in errors; `plan` holds
-    `n_initial`, `n_instances`, `budget` and `stratify`.
+    `n_initial`, `n_instances`, `budget` and `stratify`; `store` is called with the records of a
+    run that did not fail, in the process that did it.
     """
     records = []
     try:
@@ -146,10 +150,11 @@ def run_cell(learner, X, y, run, scores, labels, *, error_score, return_queried,
             record = {**labels, "round": done.number, "n_labels": done.n_labels}
             record |= scores(learner, X_test, y_test)
             record |= {"fit_time": done.fit_time, "query_time": done.query_time}
-            if return_queried:
-                record["queried"] = run.train[done.queried]
+            record["queried"] = run.train[done.queried]
             records.append(record)
     except Exception as error:
+        # What a learner says of its labels is about a clone that nobody will see again.
+        error.__notes__ = []
         budgets = label_schedule(plan["n_initial"], plan["n_instances"], plan["budget"])
         place = f"{where} (at {budgets[min(len(records), len(budgets) - 1)]} labels)"
         cause = f"{type(error).__name__}: {error}"
@@ -160,44 +165,98 @@ def run_cell(learner, X, y, run, scores, labels, *, error_score, return_queried,
             f"{cause}",
             stacklevel=2,
         )
-        records += _failed_records(records, budgets, labels, scores, error_score, return_queried)
-    return records
+        records += _failed_records(records, budgets, labels, scores, error_score)
+    else:
+        if store is not None:
+            store(records)
+    return records if return_queried else without_queried(records)
 
 
-def _failed_records(records, budgets, labels, scores, error_score, return_queried):
+def without_queried(records):
+    """Return the records without the rows asked about."""
+    return [{k: v for k, v in record.items() if k != "queried"} for record in records]
+
+
+def _failed_records(records, budgets, labels, scores, error_score):
     """Records of the rounds that a failure kept from happening."""
     failed = {name: float(error_score) for name in scores.columns}
     failed |= {"fit_time": np.nan, "query_time": np.nan}
-    if return_queried:
-        failed["queried"] = np.empty(0, dtype=np.int64)
+    failed["queried"] = np.empty(0, dtype=np.int64)
     return [
         {**labels, "round": number, "n_labels": int(budgets[number]), **failed}
         for number in range(len(records), len(budgets))
     ]
 
 
-def run_parallel(cells, *, n_jobs, progress_bar):
-    """Run delayed cells and return one frame of all their records, in the order of the cells."""
-    import pandas as pd
+def run_parallel(cells, *, n_jobs, progress_bar, finished=dict, kept=""):
+    """Run delayed cells and return one frame of all their records, in the order of the cells.
 
-    if not progress_bar:
-        results = Parallel(n_jobs=n_jobs)(cells)
-    else:
+    `finished` returns what is done already, records by place in `cells`; it is asked again after
+    an interrupt, which ends in the frame of the runs there are. `kept` says where they are kept.
+    """
+    done = finished()
+    todo = [_numbered(place, *cell) for place, cell in enumerate(cells) if place not in done]
+    answers = _as_they_come(todo, n_jobs)
+    if progress_bar:
         from tqdm.auto import tqdm
 
-        results = tqdm(_as_they_come(cells, n_jobs), total=len(cells), unit="run")
-    return pd.DataFrame.from_records([record for records in results for record in records])
+        answers = tqdm(answers, total=len(cells), initial=len(done), unit="run")
+    try:
+        for place, records in answers:
+            done[place] = records
+    except KeyboardInterrupt:
+        done |= finished()
+        if not done:
+            raise
+        warnings.warn(
+            f"Interrupted: the result holds the {len(done)} of {len(cells)} runs that are "
+            f"finished. {kept or 'A checkpoint= would keep them for another call to go on from.'}",
+            UserWarning,
+            stacklevel=3,
+        )
+    except BrokenProcessPool as error:
+        done |= finished()
+        raise RuntimeError(_killed(cells, done, kept)) from error
+    except RuntimeError as error:
+        error.add_note(kept or _NOT_KEPT)
+        raise
+    return _frame(done[place] for place in sorted(done))
+
+
+_NOT_KEPT = "Finished runs are not kept: pass checkpoint='a folder' to go on from them next time."
+
+
+def _frame(parts):
+    import pandas as pd
+
+    return pd.DataFrame.from_records([record for records in parts for record in records])
+
+
+def _killed(cells, done, kept):
+    """Say which runs are lost with a worker process that was killed."""
+    lost = [cell[2]["where"] for place, cell in enumerate(cells) if place not in done]
+    more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+    return (
+        "A worker process was killed, perhaps because memory ran out (fewer n_jobs need less). "
+        f"{len(done)} of {len(cells)} runs are finished, these are not: {'; '.join(lost[:3])}"
+        f"{more}. {kept or _NOT_KEPT}"
+    )
+
+
+@delayed
+def _numbered(place, function, arguments, keywords):
+    return place, function(*arguments, **keywords)
 
 
 def _as_they_come(cells, n_jobs):
     try:
-        parallel = Parallel(n_jobs=n_jobs, return_as="generator")
+        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
     except ValueError as error:
         if "return_as" not in str(error):
             raise
-        # Some joblib backends only answer when all is done; the bar then jumps to its end.
+        # Some joblib backends only answer when all is done; a bar then jumps to its end.
         parallel = Parallel(n_jobs=n_jobs)
     return parallel(cells)
 
 
-delayed_cell = delayed(run_cell)
+delayed_cell = joblib.delayed(run_cell)
