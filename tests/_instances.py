@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skal import ActiveLearner
 from skal.model_selection import BudgetedActiveLearner
+from skal.models import TabularClassifier, TabularRegressor
 from skal.neural_network import (
     ImageAugment,
     NeuralNetClassifier,
@@ -176,12 +177,17 @@ NETS = [
     PseudoLabelFineTuner(NeuralNetClassifier(max_epochs=50)),
 ]
 
+MODELS = [
+    TabularClassifier(n_estimators=10, random_state=0),
+    TabularRegressor(n_estimators=10, random_state=0),
+]
+
 PREPROCESSORS = [
     TablePreprocessor(),
     TablePreprocessor(scaling="robust", add_indicator=True, dtype="float32"),
 ]
 
-ESTIMATORS = [*LEARNERS, *NETS, *PREPROCESSORS, *STRATEGIES]
+ESTIMATORS = [*LEARNERS, *NETS, *MODELS, *PREPROCESSORS, *STRATEGIES]
 
 # Why a check of scikit-learn's cannot pass. Everything not named here must.
 EXPECTED_FAILURES = {

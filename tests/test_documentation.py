@@ -14,6 +14,7 @@ ROOMS = [
     "skal.labeling",
     "skal.metrics",
     "skal.model_selection",
+    "skal.models",
     "skal.neural_network",
     "skal.oracles",
     "skal.preprocessing",

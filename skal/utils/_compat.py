@@ -14,7 +14,11 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled
-from sklearn.utils.validation import _check_feature_names_in
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    _check_sample_weight,
+    _check_y,
+)
 
 __all__ = [
     "HasMethods",
@@ -23,6 +27,8 @@ __all__ = [
     "Predictor",
     "StrOptions",
     "_check_feature_names_in",
+    "_check_sample_weight",
+    "_check_y",
     "_fit_context",
     "_raise_for_params",
     "_routing_enabled",
