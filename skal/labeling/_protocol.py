@@ -95,6 +95,9 @@ class Conversation:
                 self._task = self.session.next()
                 state = "asking" if self._task is not None else self.session.state_
                 done, total, labeled = self.session.counts_
+                if state == "failed":
+                    message = f"{message} {_in_words(self.session.error_)}".strip()
+                    is_error = True
             except Exception as error:
                 self._task, state, done, total, labeled = None, "broken", 0, 0, 0
                 message, is_error = f"{message} {_in_words(error)}".strip(), True

@@ -5,9 +5,10 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.dummy import DummyClassifier
 
 from skal.labeling._server import serve
-from tests.labeling._fake_session import FakeSession
+from tests.labeling._watched import GATE, Gated, watched
 
 pytestmark = pytest.mark.browser
 TEXTS = [f"text {i}" for i in range(20)]
@@ -45,7 +46,7 @@ def open_page(page):
 
 
 def start(open_page, n_instances=6, classes=("cat", "dog"), **options):
-    session = FakeSession(TEXTS, list(classes), n_instances)
+    session = watched(TEXTS, list(classes), n_instances)
     return session, open_page(session, **options)
 
 
@@ -64,13 +65,14 @@ def test_keys_click_skip_later_and_undo(open_page, page, expect):
     page.keyboard.press("L")
     expect(text).to_have_text("text 4")
     page.keyboard.press("Backspace")
-    expect(text).to_have_text("text 2")
+    expect(text).to_have_text("text 3")
     page.keyboard.press("u")
-    expect(text).to_have_text("text 1")
-    root.get_by_role("button", name="Undo").click()
-    expect(text).to_have_text("text 0")
+    expect(text).to_have_text("text 2")
+    for row in (1, 0):
+        root.get_by_role("button", name="Undo").click()
+        expect(text).to_have_text(f"text {row}")
     assert session.labels == {} and session.skipped == []
-    for row in (0, 1, 2, 4, 5, 3):
+    for row in range(6):
         expect(text).to_have_text(f"text {row}")
         page.keyboard.press("1")
     expect(status).to_contain_text("There is no row left to ask about.")
@@ -134,12 +136,12 @@ def test_no_answer_is_said_and_tried_again_with_the_same_uid(open_page, page, co
         held[0].continue_()  # the first comes through after all
     expect(root.locator(".skal-text")).to_have_text("text 1")
     expect(root.get_by_role("button", name="Try again")).to_be_hidden()
-    assert session.labels == {0: "dog"} and len(session.uids) == 1
+    assert session.labels == {0: "dog"} and len(session.events) == 1
 
 
 def test_python_gone_is_said(page, context, expect):
     page.clock.install()
-    session = FakeSession(TEXTS, ["cat", "dog"], 5)
+    session = watched(TEXTS, ["cat", "dog"], 5)
     served = serve(session, open_browser=False)
     page.goto(served.url)
     expect(page.locator(".skal-text")).to_have_text("text 0")
@@ -193,22 +195,42 @@ def test_the_time_of_a_hidden_tab_does_not_count(open_page, page, expect):
 
 
 def test_the_next_rows_come_by_themselves_after_a_training(open_page, page, expect):
-    session = FakeSession(TEXTS, ["cat", "dog"], 1)
-    session.state_ = "training"
+    session = watched(TEXTS, ["cat", "dog"], 2, model=Gated(), background=True)
     root = open_page(session)
-    expect(root.locator(".skal-text")).to_have_text("text 0")
-    page.keyboard.press("1")
-    expect(root.get_by_role("status")).to_contain_text("The model is training")
-    expect(root.locator(".skal-item")).to_be_hidden()
-    session.queue.append(7)
-    expect(root.locator(".skal-text")).to_have_text("text 7")
+    GATE.clear()
+    try:
+        expect(root.locator(".skal-text")).to_have_text("text 0")
+        page.keyboard.press("1")
+        expect(root.locator(".skal-text")).to_have_text("text 1")
+        page.keyboard.press("2")
+        status = root.get_by_role("status")
+        expect(status).to_contain_text("Saved: dog. The model is training")
+        expect(root.locator(".skal-item")).to_be_hidden()
+    finally:
+        GATE.set()
+    expect(root.locator(".skal-text")).to_have_text("text 2")
     page.keyboard.press("2")  # the focus has stayed
-    expect(root.get_by_role("status")).to_contain_text("The model is training")
-    assert session.labels == {0: "cat", 7: "dog"}
+    expect(root.locator(".skal-text")).to_have_text("text 3")
+    assert session.labels == {0: "cat", 1: "dog", 2: "dog"}
+    session.close()
+
+
+def test_a_training_that_fails_is_said(open_page, page, expect):
+    session = watched(TEXTS, ["cat", "dog"], 2, model=DummyClassifier(strategy="constant"),
+                      background=True)  # fmt: skip
+    root = open_page(session)
+    for row in (0, 1):
+        expect(root.locator(".skal-text")).to_have_text(f"text {row}")
+        page.keyboard.press(str(row + 1))
+    status = root.get_by_role("status")
+    expect(status).to_contain_text("The training failed. All answers are saved.")
+    expect(status).to_contain_text("onstant")  # what the model said
+    assert session.labels == {0: "cat", 1: "dog"}
+    session.close()
 
 
 def test_numbers(open_page, page, expect):
-    session = FakeSession(TEXTS, None, 6)
+    session = watched(TEXTS, None, 6)
     root = open_page(session, answer="number")
     box = root.get_by_label("Value")
     expect(box).to_be_focused()  # the page starts with the focus in the labeller
@@ -249,7 +271,7 @@ def test_many(open_page, page, expect):
 
 
 def test_letters_and_proposals(open_page, page, expect):
-    session = FakeSession(TEXTS, ["cat", "dog"], 4, proposal="dog")
+    session = watched(TEXTS, ["cat", "dog"], 4, proposal="dog")
     root = open_page(session, shortcuts={"cat": "c", "dog": ["d", "?"]}, proposal=True)
     expect(root.get_by_role("button", name="dog")).to_contain_text("suggested")
     expect(root.get_by_role("button", name="cat")).not_to_contain_text("suggested")
@@ -262,7 +284,7 @@ def test_letters_and_proposals(open_page, page, expect):
 def test_digits_have_themselves_for_keys(open_page, page, expect):
     X = np.zeros((3, 8, 8))
     X[:, 2:6, 3] = 16
-    session = FakeSession(X, list(range(10)), 3)
+    session = watched(X, list(range(10)), 3)
     root = open_page(session, show="image")
     picture = root.get_by_role("img", name="Picture of row 0")
     expect(picture).to_be_visible()
@@ -277,7 +299,7 @@ def test_digits_have_themselves_for_keys(open_page, page, expect):
 @pytest.mark.parametrize("show", ["row", "text", "callable"])
 def test_hostile_names_and_cells_do_nothing(open_page, page, context, expect, show):
     frame = pd.DataFrame({name: HOSTILE for name in HOSTILE[:7]}, dtype=object)
-    session = FakeSession(frame, HOSTILE[:7], len(frame))
+    session = watched(frame, HOSTILE[:7], len(frame))
     way = (lambda row: {name: row.iloc[0] for name in HOSTILE}) if show == "callable" else show
     root = open_page(session, show=way, guide="\n".join(HOSTILE))
     for place in range(len(frame)):
@@ -305,7 +327,7 @@ def test_it_fits_a_phone_and_can_be_read(open_page, page, expect, width, scheme)
     page.set_viewport_size({"width": width, "height": 700})
     page.emulate_media(color_scheme=scheme)
     frame = pd.DataFrame({"a_very_long_name_" * 6: ["x" * 500], "b": ["short"], "none": [None]})
-    session = FakeSession(frame, ["a class with a rather long name", "b", "word" * 30], 1)
+    session = watched(frame, ["a class with a rather long name", "b", "word" * 30], 1)
     root = open_page(session)
     expect(root.get_by_role("cell", name="missing")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -362,7 +384,7 @@ def test_another_page_of_the_browser_gets_nothing(open_page, page, context, expe
     """A page served at another port of this machine tries what a hostile one would."""
     session, root = start(open_page)
     expect(root.locator(".skal-text")).to_have_text("text 0")
-    other_session = FakeSession(TEXTS, ["cat"], 3)
+    other_session = watched(TEXTS, ["cat"], 3)
     with serve(other_session, open_browser=False) as other:
         stranger = context.new_page()
         stranger.route(
@@ -384,5 +406,5 @@ def test_another_page_of_the_browser_gets_nothing(open_page, page, context, expe
             }}"""
         )
         assert set(read) <= {"rejected", "fulfilledopaque"}  # nothing can be read
-    assert session.history == []
+    assert len(session.events) == 0
     context.seen.clear()  # the browser logs each refusal

@@ -5,14 +5,15 @@ import json
 import numpy as np
 import pytest
 
+from skal.labeling import LabelStoreError
 from skal.labeling._protocol import Conversation, Refused, keys_of, parse_number
-from tests.labeling._fake_session import FakeSession
+from tests.labeling._watched import watched
 
 TEXTS = [f"text {i}" for i in range(12)]
 
 
 def start(classes=("cat", "dog"), n_instances=4, proposal=None, **options):
-    session = FakeSession(TEXTS, list(classes), n_instances, proposal)
+    session = watched(TEXTS, list(classes), n_instances, proposal=proposal)
     return session, Conversation(session, **options)
 
 
@@ -55,8 +56,8 @@ def test_answers_skips_and_undo():
     assert front.send("later")["item"]["text"] == "text 3"
     assert session.labels == {0: "dog"} and session.skipped == [1]
     assert session.seconds == [1.5]
-    assert front.send("undo")["item"]["text"] == "text 1"
-    assert front.send("undo")["item"]["text"] == "text 0"
+    for row in (2, 1, 0):
+        assert front.send("undo")["item"]["text"] == f"text {row}"
     assert session.labels == {} and session.skipped == []
     view = front.send("undo")
     assert view["message"] == "There is no answer to take back." and not view["error"]
@@ -89,14 +90,18 @@ def test_a_stale_token_stores_nothing_and_says_so():
     assert session.labels == {0: "cat"} and view["item"]["text"] == "text 1"
 
 
-def test_an_error_of_the_session_is_a_message_and_the_row_stays():
+def test_an_error_of_the_store_is_a_message_and_the_row_stays(monkeypatch):
     session, conversation = start()
     front = Front(conversation)
-    session.error = OSError("The label of row 0 was NOT saved: the disk is full.")
+
+    def append_events(events, what):
+        raise LabelStoreError(f"{what} was NOT saved: the disk is full.")
+
+    monkeypatch.setattr(session.store.log, "append_events", append_events)
     view = front.send("label", choice=1, uid="uid of the row")
     assert view["error"] and "NOT saved: the disk is full" in view["message"]
     assert view["item"]["text"] == "text 0" and not session.labels
-    session.error = None
+    monkeypatch.undo()
     assert front.send("label", choice=1, uid="uid of the row")["message"] == "Saved: dog."
 
 
@@ -129,7 +134,7 @@ def test_many_are_stored_as_zeros_and_ones():
 
 
 def test_numbers_are_typed():
-    session = FakeSession(TEXTS, None, 4, proposal=np.float64(2.5))
+    session = watched(TEXTS, None, 4, proposal=np.float64(2.5))
     front = Front(Conversation(session, answer="number", proposal=True))
     assert front.view["proposal"] == "2.5" and front.view["classes"] == []
     front.send("number", text=f" {2**60 + 1} ")
@@ -142,7 +147,7 @@ def test_numbers_are_typed():
 
 
 def test_labels_keep_their_type():
-    session, conversation = start([2**60 + 1, True, np.str_("x")])
+    session, conversation = start([2**60 + 1, True, "x"])
     front = Front(conversation)
     for choice in (0, 1, 2):
         front.send("label", choice=choice)
@@ -153,7 +158,7 @@ def test_labels_keep_their_type():
 def test_proposals_are_shown_only_where_asked_for():
     assert start(proposal="dog")[1].view()["proposal"] is None
     assert start(proposal="dog", **{})[1].view()["proposal"] is None
-    session = FakeSession(TEXTS, ["cat", "dog"], 3, "dog")
+    session = watched(TEXTS, ["cat", "dog"], 3, proposal="dog")
     assert Conversation(session, proposal=True).view()["proposal"] == 1
     session.proposal = "a class that is gone"
     assert Conversation(session, proposal=True).view()["proposal"] is None
@@ -186,7 +191,7 @@ def test_wrong_messages_store_nothing(message):
         message = {"token": token} | message
     view = conversation.handle(message)
     assert view["error"] and view["message"]
-    assert not session.labels and not session.history
+    assert len(session.events) == 0
     assert view["token"] == token
 
 
@@ -269,9 +274,9 @@ def test_no_numbers(text, message):
 )
 def test_wrong_options(options, message):
     with pytest.raises(ValueError, match=message):
-        Conversation(FakeSession(TEXTS, ["a"]), **options)
+        Conversation(watched(TEXTS, ["a"]), **options)
 
 
 def test_classes_are_needed_for_buttons():
     with pytest.raises(ValueError, match="needs the classes.*answer='number'"):
-        Conversation(FakeSession(TEXTS, None))
+        Conversation(watched(TEXTS, None))

@@ -11,13 +11,13 @@ import pytest
 
 from skal.labeling import _server
 from skal.labeling._server import serve
-from tests.labeling._fake_session import FakeSession
+from tests.labeling._watched import watched
 
 
 @pytest.fixture
 def place():
     """A served session, its port and the secret part of its path."""
-    session = FakeSession([f"text {i}" for i in range(50)], ["cat", "dog"], 50)
+    session = watched([f"text {i}" for i in range(50)], ["cat", "dog"], 50)
     with serve(session, open_browser=False) as page:
         head, _, rest = page.url.removeprefix("http://").partition("/")
         yield SimpleNamespace(session=session, port=int(head.split(":")[1]), path="/" + rest)
@@ -151,7 +151,7 @@ def test_what_is_no_json_is_400(place, body):
 def test_what_is_no_message_is_a_view_that_says_so(place, body):
     status, _, answer = post(place, body)
     assert status == 200 and json.loads(answer)["error"]
-    assert not place.session.history
+    assert len(place.session.events) == 0
 
 
 def test_large_and_unmeasured_bodies(place):
@@ -190,7 +190,7 @@ def test_idle_connections_do_not_delay_the_page(place):
 
 
 def test_secrets_differ_and_are_not_shown(place, capfd):
-    session = FakeSession(["a"], ["x"])
+    session = watched(["a"], ["x"])
     with serve(session, open_browser=False) as one, serve(session, open_browser=False) as other:
         assert len({one.url.split("/")[3], other.url.split("/")[3], place.path.strip("/")}) == 3
         assert len(one.url.split("/")[3]) >= 43  # 256 bits
@@ -201,7 +201,7 @@ def test_secrets_differ_and_are_not_shown(place, capfd):
 def test_the_browser_is_opened_and_the_page_closed(monkeypatch):
     opened = []
     monkeypatch.setattr(_server.webbrowser, "open", opened.append)
-    page = serve(FakeSession(["a"], ["x"]))
+    page = serve(watched(["a"], ["x"]))
     assert opened == [page.url] and page.url in repr(page)
     waiter = threading.Thread(target=page.wait)
     waiter.start()
@@ -214,6 +214,6 @@ def test_the_browser_is_opened_and_the_page_closed(monkeypatch):
 
 def test_only_this_machine_is_listened_to(place):
     with pytest.raises(ValueError, match="'answer' must be one of"):
-        serve(FakeSession(["a"], ["x"]), open_browser=False, answer="two")
+        serve(watched(["a"], ["x"]), open_browser=False, answer="two")
     with pytest.raises(OSError):
-        serve(FakeSession(["a"], ["x"]), open_browser=False, port=place.port)
+        serve(watched(["a"], ["x"]), open_browser=False, port=place.port)

@@ -12,6 +12,7 @@ const SKIP = { s: "skip", l: "later", u: "undo", backspace: "undo" };
 const STATES = {
   training: "The model is training on the answers so far. The next rows come by themselves.",
   waiting: "The rows that are open now are with other people. More come by themselves.",
+  failed: "The training failed. All answers are saved.",
   finished: "There is no row left to ask about.",
 };
 
@@ -177,7 +178,7 @@ function build(root) {
     guide: make("div", "skal-guide"),
     item: make("div", "skal-item"),
     answers: make("div", "skal-answers"),
-    enter: makeButton("Enter", "Save", "enter"),
+    enter: makeButton("⏎", "Save", "enter"),
     skip: makeButton("S", "Cannot tell", "skip"),
     later: makeButton("L", "Later", "later"),
     undo: makeButton("U", "Undo", "undo"),
@@ -281,12 +282,12 @@ function makeButton(key, text, act) {
   const button = make("button", "skal-button");
   button.type = "button";
   button.dataset.act = act;
-  if (key) {
+  if (key && key !== text.toLowerCase()) {
     const hint = make("kbd", "");
-    hint.textContent = key.length === 1 ? key.toUpperCase() : key;
+    hint.textContent = key.toUpperCase();
     button.append(hint);
   }
-  const name = make("span", "");
+  const name = make(key && key === text.toLowerCase() ? "kbd" : "span", "");
   name.textContent = text;
   button.append(name);
   return button;

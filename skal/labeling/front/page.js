@@ -1,4 +1,4 @@
-// The local page: the labeller over fetch. It asks again every second while there is no row to show.
+// The local page: the labeller over fetch. While a model trains it asks again every second.
 
 import { mount } from "./labeler.js";
 
@@ -33,5 +33,5 @@ mount(root, {
 });
 root.focus();
 setInterval(() => {
-  if (!document.hidden && state !== "asking") send({ act: "hello" });
+  if (!document.hidden && ["training", "waiting"].includes(state)) send({ act: "hello" });
 }, POLL);
