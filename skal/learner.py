@@ -1,16 +1,18 @@
 """The active learner: an estimator that learns from labelled rows and says which to label next."""
 
+import warnings
 from copy import copy, deepcopy
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import Bunch, get_tags
+from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skal.neural_network._seed import preserved_generators
 from skal.neural_network._training import train
 from skal.strategies import QueryStrategy, RandomSampling
 from skal.strategies._base import bind
@@ -22,21 +24,34 @@ from skal.utils._compat import (
     _routing_enabled,
 )
 from skal.utils._delegation import DelegatingMixin, held_has
-from skal.utils._metadata import append_params, take_params
-from skal.utils._nesting import check_warm_start, enable_warm_start
+from skal.utils._labels import check_labels
+from skal.utils._ledger import added, relabeled, removed, resumed, started
+from skal.utils._metadata import fit_arguments, score_arguments, take_params
+from skal.utils._nesting import (
+    check_warm_start,
+    declared_classes,
+    enable_warm_start,
+)
 from skal.utils._random import child_seed, draw_seed, set_random_states
-from skal.utils._tables import concat_rows, n_rows, take_rows
-from skal.utils._tags import accepts_unlabeled, inherit_tags
+from skal.utils._repeats import count_repeats, same_rows
+from skal.utils._semi_supervised import learnt_rows, restore_classes
+from skal.utils._tables import n_rows, take_rows
+from skal.utils._tags import inherit_tags
 from skal.utils.validation import (
-    append_target,
+    COLUMN_ATTRIBUTES,
     as_target,
     check_n_instances,
     check_same_length,
     is_labeled,
     labeled_target,
     validate_rows,
-    with_unlabeled,
 )
+
+
+def _estimator_has(method):
+    """Whether the estimator given has `method`, fitted or not."""
+    return lambda self: hasattr(self.estimator, method)
+
 
 # Places in the tree of seeds: what a number is drawn for.
 _TRAIN, _QUERY = 0, 1
@@ -147,15 +162,18 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows: array of any number of dimensions, sparse matrix, pandas or polars frame, list
-            of texts, or dict of arrays, as the estimator takes it.
+            The rows: array of any number of dimensions, sparse matrix, pandas or polars frame, dict
+            of arrays, or a one-dimensional collection of objects (texts, paths, signals of unequal
+            length), as the estimator takes it. A copy is kept; memory-mapped arrays stay where
+            they are.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their labels. NaN in a float `y`, None or NaN in an object `y` mark unlabelled rows,
-            which `query` without a pool asks about.
+            Their labels. NaN in a float `y`, None or NaN in an object `y` and what is masked in a
+            masked array mark unlabelled rows, which `query` without a pool asks about.
 
         **fit_params : dict
-            Passed to the estimator through metadata routing; per-row values are cut to the
+            `sample_weight` is passed to the predictor at the end of the estimator, anything else
+            through metadata routing, where that is switched on. Per-row values are cut to the
             labelled rows.
 
         Returns
@@ -165,10 +183,12 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
 
         Raises
         ------
+        TypeError
+            If the rows would have to be read from elsewhere: a data set on disk, a lazy frame.
         ValueError
             If no row has a label, or `warm_start` cannot work with the estimator.
         """
-        _raise_for_params(fit_params, self, "fit")
+        _raise_for_params(fit_params, self, "fit", allow=["sample_weight"])
         if y is None:
             # The wording scikit-learn's own checks look for.
             raise ValueError(
@@ -187,17 +207,9 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
                 f"y has no labelled row (all {len(labeled)} values are NaN or None). Label at "
                 "least one row before fit; query(X_pool) before fit chooses the first ones."
             )
-        state = {
-            "_root_seed": draw_seed(self.random_state),
-            "n_rounds_": 0,
-            "X_labeled_": X if labeled.all() else take_rows(X, labeled),
-            "y_labeled_": labeled_target(y, labeled),
-            "n_labeled_": int(labeled.sum()),
-            # The rows of this fit, and which of them need not be asked about any more.
-            "_X_given": None if labeled.all() else X,
-            "_answered": labeled,
-            "_fit_params": take_params(fit_params, labeled),
-        }
+        check_labels(labeled_target(y, labeled), None, task=_task(self.estimator))
+        state = {"_root_seed": draw_seed(self.random_state), "n_rounds_": 0}
+        state |= started(X, y, labeled, fit_params)
         self._begin(state | self._train(state, None), seen)
         return self
 
@@ -250,16 +262,8 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         if not known.any():
             raise ValueError(f"labels has no label (all {len(known)} values are NaN or None).")
         answered[rows] = True
-        state = {
-            "_root_seed": int(root_seed),
-            "n_rounds_": int(n_rounds),
-            "X_labeled_": take_rows(X, rows[known]),
-            "y_labeled_": labeled_target(labels, known),
-            "n_labeled_": int(known.sum()),
-            "_X_given": None if answered.all() else X,
-            "_answered": answered,
-            "_fit_params": {},
-        }
+        state = {"_root_seed": int(root_seed), "n_rounds_": int(n_rounds)}
+        state |= resumed(X, rows, labels, known, answered)
         warm = self.warm_start and self.__sklearn_is_fitted__()
         self._begin(state | self._train(state, self.estimator_ if warm else None), seen)
         return self
@@ -267,15 +271,17 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
     def teach(self, X, y, *, rows=None, **fit_params):
         """Add labelled rows and train again.
 
-        Everything is checked first: a bad call changes nothing. Then the labels are kept, and
-        then the estimator is trained. If that fails or is interrupted, the labels stay, the
-        previous model stays in use, and `refit` trains again.
+        Everything is checked first: labels of another kind, outside the classes there may be or
+        infinite, columns of another type, rows that the model cannot read are refused, and a bad
+        call changes nothing. Then the labels are kept, and then the estimator is trained. If that
+        fails or is interrupted, the labels stay, the previous model stays in use, and `refit`
+        trains again. `forget` takes labels back, `relabel` corrects them.
 
         Parameters
         ----------
         X : array-like of shape (n_new, n_features) or None
-            The newly labelled rows, in the kind of container given to `fit`. May be None where
-            `rows` is given.
+            The newly labelled rows, in the kind of container given to `fit`. Columns are cast to
+            the types they have there. May be None where `rows` is given.
 
         y : array-like of shape (n_new,) or (n_new, n_outputs)
             Their labels. A missing label (NaN, None) says that the annotator refused the row: it
@@ -286,8 +292,8 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
             are not asked again.
 
         **fit_params : dict
-            Passed to the estimator, as in `fit`. Per-row values given to `fit` must be given here
-            too, for the new rows.
+            As in `fit`: `sample_weight`, or through metadata routing. Per-row values given to `fit`
+            must be given here too, for the new rows.
 
         Returns
         -------
@@ -297,33 +303,133 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If rows, columns and labels do not fit together, or no new label is given.
+            If rows, columns and labels do not fit together or with what was learnt from before,
+            `X` is not what is at `rows`, or no new label is given.
+
+        Warns
+        -----
+        UserWarning
+            If some of the rows are labelled already, as when a cell of a notebook runs twice.
         """
         if not self.__sklearn_is_fitted__() and rows is None:
             return self.fit(X, y, **fit_params)
         check_is_fitted(self)
-        _raise_for_params(fit_params, self, "fit")
-        rows = self._check_rows(rows)
-        if X is None:
-            if rows is None:
-                raise ValueError("teach needs X, or the positions 'rows' of the last fit's rows.")
-            X = take_rows(self._X_given, rows)
-        else:
-            X = validate_rows(self, X, reset=False)
+        _raise_for_params(fit_params, self, "fit", allow=["sample_weight"])
         if y is None:
             raise ValueError("teach requires y to be passed, but the target y is None.")
-        y = as_target(y)
-        check_same_length(X, y)
-        if rows is not None:
-            check_same_length(rows, y)
-        state = self._state_with(X, y, rows, fit_params)
-        if state["n_labeled_"] == self.n_labeled_:
-            if rows is None:
-                raise ValueError(f"y has no label (all {n_rows(y)} values are NaN or None).")
-            vars(self).update(state)
+        rows = self._check_rows(rows)
+        X, y = self._rows_to_teach(X, rows), as_target(y)
+        check_same_length(X if rows is None else rows, y)
+        known = is_labeled(y)
+        if not known.any() and rows is None:
+            raise ValueError(f"y has no label (all {n_rows(y)} values are NaN or None).")
+        if known.any():
+            self._check_labels(labeled_target(y, known), self.y_labeled_)
+        changes = added(vars(self), X, y, rows, fit_params)
+        if not known.any():
+            vars(self).update(changes)
             return self
-        vars(self).update(state)
-        return self.refit()
+        if rows is None:
+            self._warn_of_repeats(changes)
+        trained = self._train_if_in_doubt(changes)
+        vars(self).update(changes)
+        if trained is None:
+            return self.refit()
+        self._commit(trained)
+        return self
+
+    def forget(self, positions=None, *, rows=None):
+        """Take labels back, and train anew without them.
+
+        Parameters
+        ----------
+        positions : int or array-like of int, default=None
+            Which labels: positions in `X_labeled_`, which is in the order of teaching; negative
+            ones count from the end.
+
+        rows : int or array-like of int, default=None
+            Which labels, in positions of the last fit's X, as in `teach`; in place of `positions`.
+
+        Returns
+        -------
+        self : ActiveLearner
+            The learner, trained from scratch on the labels that are left. Rows of the last fit,
+            answered with a label or refused, can be asked about again.
+
+        Raises
+        ------
+        ValueError
+            If the positions are not those of labels, or no label would be left.
+
+        See Also
+        --------
+        relabel : Corrects labels.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from skal import ActiveLearner
+        >>> X, y = load_iris(return_X_y=True)
+        >>> learner = ActiveLearner(LogisticRegression(max_iter=500)).fit(X[::10], y[::10])
+        >>> learner = learner.teach(X[1:3], [2, 2])           # a slip of the finger
+        >>> learner.forget([-2, -1]).n_labeled_
+        15
+        """
+        check_is_fitted(self)
+        positions, rows = self._positions_of(positions, rows, labeled_only=False)
+        if len(positions) == self.n_labeled_:
+            raise ValueError(
+                f"forget must leave a label to learn from. Got all {self.n_labeled_} instead. Use "
+                "relabel to correct them, or fit to start again."
+            )
+        self._change(removed(vars(self), positions, rows))
+        return self
+
+    def relabel(self, positions, y, *, rows=None):
+        """Correct labels, and train anew with the right ones.
+
+        Parameters
+        ----------
+        positions : int, array-like of int or None
+            Which labels: positions in `X_labeled_`, which is in the order of teaching; negative
+            ones count from the end. None where `rows` is given.
+
+        y : array-like of shape (n_corrected,) or (n_corrected, n_outputs)
+            The right labels, none of them missing.
+
+        rows : int or array-like of int, default=None
+            Which labels, in positions of the last fit's X, as in `teach`.
+
+        Returns
+        -------
+        self : ActiveLearner
+            The learner, trained from scratch on the corrected labels.
+
+        Raises
+        ------
+        ValueError
+            If the positions are not those of labels, or the labels are not of the kind of the
+            others. A bad call changes nothing.
+
+        See Also
+        --------
+        forget : Takes labels back.
+        """
+        check_is_fitted(self)
+        positions, _ = self._positions_of(positions, rows, labeled_only=True)
+        y = as_target([y] if np.ndim(y) == 0 else y)
+        if n_rows(y) != len(positions):
+            raise ValueError(
+                f"relabel needs a label for each of the {len(positions)} positions. "
+                f"Got {n_rows(y)} instead."
+            )
+        if not is_labeled(y).all():
+            raise ValueError("relabel needs labels that are not missing. Use forget to drop some.")
+        others = np.setdiff1d(np.arange(self.n_labeled_), positions)
+        self._check_labels(y, take_rows(self.y_labeled_, others) if len(others) else None)
+        self._change(relabeled(vars(self), positions, y))
+        return self
 
     def refit(self):
         """Train on all labels so far, as `teach` does after adding some.
@@ -338,15 +444,35 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
             The learner with a newly trained `estimator_`.
         """
         check_is_fitted(self)
+        warm = self.estimator_ if self.warm_start and not self._from_scratch else None
         try:
-            trained = self._train(vars(self), self.estimator_ if self.warm_start else None)
+            trained = self._train(vars(self), warm)
         except BaseException as error:
-            error.add_note(
-                f"All {self.n_labeled_} labels are kept and the previous model stays in use. "
-                "Call refit() to train again."
-            )
+            error.add_note(self._note_of_failure())
             raise
         self._commit(trained)
+        return self
+
+    @available_if(_estimator_has("set_callbacks"))
+    def set_callbacks(self, *callbacks):
+        """Set scikit-learn's callbacks on the estimator of every training.
+
+        Defined where the estimator has them (scikit-learn 1.9 and later).
+
+        Parameters
+        ----------
+        *callbacks : callbacks
+            What the estimator's own `set_callbacks` takes; none removes those there are.
+
+        Returns
+        -------
+        self : ActiveLearner
+            The learner.
+        """
+        clone(self.estimator).set_callbacks(*callbacks)
+        vars(self).pop("_skl_callbacks", None)
+        if callbacks:
+            self._skl_callbacks = list(callbacks)
         return self
 
     # ------------------------------------------------------------------ asking
@@ -463,22 +589,101 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
             )
         return _check_positions(rows, self._answered, "the last fit that have no label yet")
 
-    def _state_with(self, X, y, rows, fit_params):
-        """Return the learner's state after adding the labels of `y`, without changing it."""
-        known = is_labeled(y)
-        params = append_params(self._fit_params, take_params(fit_params, known), self.n_labeled_)
-        state = {}
-        if rows is not None:
-            state["_answered"] = self._answered.copy()
-            state["_answered"][rows] = True
-        state["n_labeled_"] = self.n_labeled_ + int(known.sum())
-        if known.any():
-            new = X if known.all() else take_rows(X, known)
-            state["X_labeled_"] = concat_rows(self.X_labeled_, new)
-            state["y_labeled_"] = append_target(self.y_labeled_, labeled_target(y, known))
-            state["n_rounds_"] = self.n_rounds_ + 1
-            state["_fit_params"] = params
-        return state
+    def _rows_to_teach(self, X, rows):
+        """Return the new rows, checked to be the rows they are said to be."""
+        if X is None:
+            if rows is None:
+                raise ValueError("teach needs X, or the positions 'rows' of the last fit's rows.")
+            return take_rows(self._X_given, rows)
+        X = validate_rows(self, X, reset=False)
+        if rows is None:
+            return X
+        check_same_length(X, rows, "rows")
+        other = np.flatnonzero(~same_rows(X, take_rows(self._X_given, rows)))
+        if len(other):
+            raise ValueError(
+                f"X must hold the rows of the last fit at 'rows'. Got other rows at "
+                f"{rows[other].tolist()[:10]} instead. Pass X=None, which takes them from there."
+            )
+        return X
+
+    def _check_labels(self, y, old):
+        """Raise ValueError if labels do not go with `old`, or the model cannot learn them."""
+        classes, whose = declared_classes(self.estimator, self.y_labeled_)
+        if classes is None and self.warm_start and hasattr(self, "classes_"):
+            classes, whose = self.classes_, "the model that goes on learning (warm_start=True)"
+        check_labels(y, old, task=_task(self.estimator), classes=classes, whose=whose)
+
+    def _warn_of_repeats(self, changes):
+        n_repeats = count_repeats(changes["X_labeled_"], self.n_labeled_)
+        if n_repeats:
+            first, last = self.n_labeled_, changes["n_labeled_"] - 1
+            warnings.warn(
+                f"{n_repeats} of the {last - first + 1} rows taught are labelled already and count "
+                "twice from now on. If a cell ran twice, take its labels back with "
+                f"forget(range({first}, {last + 1})); relabel corrects a label.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _train_if_in_doubt(self, changes):
+        """Return what training gives where the present model cannot read the new rows, else None.
+
+        Training decides then, before anything is kept: an encoder that knows its categories alone
+        is fitted anew and learns another one, but no training makes a number of a text.
+        """
+        X = take_rows(changes["X_labeled_"], np.arange(self.n_labeled_, changes["n_labeled_"]))
+        try:
+            with warnings.catch_warnings(), preserved_generators():
+                warnings.simplefilter("ignore")
+                self.estimator_.predict(X)
+            return None
+        except _UNREADABLE:
+            pass
+        try:
+            return self._train(vars(self) | changes, self.estimator_ if self.warm_start else None)
+        except _UNREADABLE as error:
+            raise ValueError(
+                f"The new rows cannot be learnt from: {error} Nothing was kept: correct the rows, "
+                "and teach again."
+            ) from error
+        except BaseException as error:
+            vars(self).update(changes)
+            error.add_note(self._note_of_failure())
+            raise
+
+    def _positions_of(self, positions, rows, *, labeled_only):
+        """Positions in `X_labeled_`, and those among `rows` that were answered without a label."""
+        if (positions is None) == (rows is None):
+            raise ValueError("Pass either positions in X_labeled_, or 'rows' of the last fit's X.")
+        if rows is None:
+            given = np.atleast_1d(np.asarray(positions))
+            if given.dtype.kind in "iu":
+                given = np.where(given < 0, given + self.n_labeled_, given)
+            free = np.zeros(self.n_labeled_, dtype=bool)
+            return _check_positions(given, free, "X_labeled_", name="positions"), np.empty(0, int)
+        has_label = np.isin(np.arange(len(self._answered)), self._given_rows)
+        known = has_label if labeled_only else self._answered
+        where = "the last fit that have a label" if labeled_only else "the last fit with an answer"
+        rows = _check_positions(np.atleast_1d(np.asarray(rows)), ~known, where)
+        place = {row: position for position, row in enumerate(self._given_rows.tolist())}
+        positions = [place[row] for row in rows.tolist() if row in place]
+        return np.array(positions, dtype=np.intp), rows
+
+    def _change(self, changes):
+        """Keep changes of labels that were learnt from, and train from scratch."""
+        vars(self).update(changes, _from_scratch=True)
+        self.refit()
+
+    def _note_of_failure(self):
+        note = f"All {self.n_labeled_} labels are kept and the previous model stays in use. "
+        if self._n_learnt < self.n_labeled_:
+            span = f"range({self._n_learnt}, {self.n_labeled_})"
+            note += (
+                f"Those taught last are at {span} of X_labeled_: forget({span}) takes them back, "
+                "relabel corrects them. "
+            )
+        return f"{note}Call refit() to train again."
 
     def _train(self, state, warm):
         """Return an estimator trained on the labelled rows of `state`, and the strategy for it."""
@@ -493,22 +698,26 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
                 enable_warm_start(estimator)
         else:
             estimator = deepcopy(warm)
-        X, y, params = state["X_labeled_"], state["y_labeled_"], state["_fit_params"]
+        if hasattr(self, "_skl_callbacks"):
+            estimator.set_callbacks(*self._skl_callbacks)
+        X, y, params = learnt_rows(self.estimator, state)
         if _routing_enabled():
-            routed = process_routing(self, "fit", **params)
+            params = process_routing(self, "fit", **params)["estimator"]["fit"]
         else:
-            routed = Bunch(estimator=Bunch(fit=params))
-        if accepts_unlabeled(self.estimator) and state["_X_given"] is not None:
-            X, y = with_unlabeled(X, y, take_rows(state["_X_given"], ~state["_answered"]))
-        estimator = train(estimator, X, y, routed["estimator"]["fit"], seed)
-        return {"estimator_": estimator, "query_strategy_": strategy}
+            params = fit_arguments(self.estimator, params)
+        estimator = restore_classes(train(estimator, X, y, params, seed), state)
+        return {
+            "estimator_": estimator,
+            "query_strategy_": strategy,
+            "_n_learnt": state["n_labeled_"],
+            "_from_scratch": False,
+        }
 
     def _begin(self, state, seen):
         """Commit the state of a first training; `seen` has the columns of its rows."""
-        columns = ("n_features_in_", "feature_names_in_")
-        for name in ("_cold_seed", *columns):
+        for name in ("_cold_seed", *COLUMN_ATTRIBUTES):
             vars(self).pop(name, None)
-        state |= {name: vars(seen)[name] for name in columns if name in vars(seen)}
+        state |= {name: vars(seen)[name] for name in COLUMN_ATTRIBUTES if name in vars(seen)}
         self._commit(state)
 
     def _commit(self, state):
@@ -552,8 +761,8 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
             Their labels; rows with a missing label are left out.
 
         **params : dict
-            Passed to the estimator's `score` (metadata routing); per-row values are cut to the
-            labelled rows.
+            `sample_weight`, or what metadata routing passes to the estimator's `score`; per-row
+            values are cut to the labelled rows.
 
         Returns
         -------
@@ -561,7 +770,7 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
             What the estimator's own `score` is: accuracy or :math:`R^2`, as a rule.
         """
         check_is_fitted(self)
-        _raise_for_params(params, self, "score")
+        _raise_for_params(params, self, "score", allow=["sample_weight"])
         X = validate_rows(self, X, reset=False)
         if y is not None:
             y = as_target(y)
@@ -574,6 +783,8 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
             y = labeled_target(y, labeled)
         if _routing_enabled():
             params = process_routing(self, "score", **params)["estimator"]["score"]
+        else:
+            params = score_arguments(self.estimator_, params)
         return self.estimator_.score(X, y, **params)
 
     def get_metadata_routing(self):
@@ -594,14 +805,22 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         return inherit_tags(super().__sklearn_tags__(), self.estimator)
 
 
-def _check_positions(rows, answered, where):
+def _task(estimator):
+    return get_tags(estimator).estimator_type
+
+
+# What reading rows of the wrong kind raises; not what the machine or a user does.
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)
+
+
+def _check_positions(rows, answered, where, *, name="rows"):
     """Return `rows` as an array of distinct positions that are not answered."""
     rows, given = np.asarray(rows), rows
     if rows.ndim != 1 or rows.dtype.kind not in "iu":
-        raise TypeError(f"'rows' must be a 1-D array of int positions. Got {given!r} instead.")
+        raise TypeError(f"'{name}' must be a 1-D array of int positions. Got {given!r} instead.")
     if len(np.unique(rows)) < len(rows) or not np.isin(rows, np.flatnonzero(~answered)).all():
         raise ValueError(
-            f"'rows' must be distinct positions of rows of {where}. Got {rows.tolist()[:10]} "
+            f"'{name}' must be distinct positions of rows of {where}. Got {rows.tolist()[:10]} "
             "instead."
         )
     return rows

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from skal.labeling._codec import is_missing
 from skal.utils._tables import (
-    is_documents,
+    is_collection,
     is_frame,
     is_mapping,
     is_polars,
@@ -63,7 +63,7 @@ def row_digests(X, positions, columns=None):
     else:
         if is_tensor(part):
             part = part.detach().cpu().numpy()
-        cells = ((cell,) for cell in _cells(part if is_documents(part) else np.asarray(part)))
+        cells = ((cell,) for cell in _cells(part if is_collection(part) else np.asarray(part)))
     return [blake2b(b"".join(row), digest_size=DIGEST_SIZE).digest() for row in cells]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import sparse
 
-from skal.utils._tables import is_documents, is_frame, is_mapping, is_tensor, n_rows, one_row
+from skal.utils._tables import is_collection, is_frame, is_mapping, is_tensor, n_rows, one_row
 
 MOST_CHARACTERS = 2000
 # Sides of pictures, in pixels: smaller ones are repeated pixel by pixel, larger ones averaged.
@@ -202,7 +202,7 @@ def _as_array(row):
 
 def _range(X):
     """The values shown as black and white, of rows spread over the pool."""
-    if is_frame(X) or is_mapping(X) or is_documents(X):
+    if is_frame(X) or is_mapping(X) or is_collection(X):
         return None
     length = n_rows(X)
     places = np.unique(np.linspace(0, length - 1, min(_SAMPLE, length)).astype(int))

@@ -10,7 +10,8 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils import check_random_state
 
 from skal.utils._random import child_seed, draw_seed
-from skal.utils._tables import concat_rows, n_rows, take_rows
+from skal.utils._repeats import repeats_expected
+from skal.utils._tables import as_container, concat_rows, n_rows, take_rows
 from skal.utils._tags import accepts_unlabeled
 from skal.utils.validation import is_labeled, labeled_target, missing_target, target_values
 
@@ -75,7 +76,9 @@ def simulate(learner, X, y, *, n_initial, n_instances, budget, seed, stratify=Tr
         if shows_pool:
             learner.teach(None, labels, rows=rows)
         else:
-            learner.teach(take_rows(X, rows), labels)
+            # Equal rows of a data set are different rows.
+            with repeats_expected():
+                learner.teach(take_rows(X, rows), labels)
         fit_time, query_time = perf_counter() - queried_at, queried_at - started
         yield Round(number, rows, n_labels, fit_time, query_time)
 
@@ -192,7 +195,7 @@ def _hide_all_but(y, rows):
 def with_row_access(X, y):
     """Return `X` and `y` as containers whose rows can be taken by position."""
     # COO, DOK and other sparse formats have no rows to take; DOK is even a dict.
-    X = X.tocsr() if sparse.issparse(X) else X
+    X = X.tocsr() if sparse.issparse(X) else as_container(X)
     return X, (y if hasattr(y, "shape") else target_values(y))
 
 

@@ -1,10 +1,12 @@
 """How estimators nest: the predictor inside wrappers, before and after they are fitted."""
 
+import numpy as np
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
+from sklearn.semi_supervised import LabelPropagation, LabelSpreading, SelfTrainingClassifier
 from sklearn.utils.validation import check_is_fitted
 
 
@@ -202,6 +204,27 @@ def inner_estimators(estimator):
                 break
         else:
             return
+
+
+def marks_unlabeled(estimator):
+    """Whether the last step of `estimator` takes -1 for a missing label: scikit-learn's habit."""
+    known = (SelfTrainingClassifier, LabelPropagation, LabelSpreading)
+    return isinstance(final_step(estimator), known)
+
+
+def declared_classes(estimator, labels):
+    """Return the classes that `estimator` is limited to by its parameters, and whose they are.
+
+    None and None where there are none, or where they are not of the kind of `labels`.
+    """
+    labels = set(np.asarray(labels).ravel().tolist())
+    for inner in inner_estimators(estimator):
+        classes = getattr(inner, "classes", None)
+        if classes is None or isinstance(classes, str) or not hasattr(inner, "get_params"):
+            continue
+        if labels <= set(np.asarray(classes).ravel().tolist()):
+            return classes, f"{class_name(inner)}(classes=...)"
+    return None, None
 
 
 def check_warm_start(estimator):

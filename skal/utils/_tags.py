@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 
 from sklearn.utils import Tags, get_tags
 
-from skal.utils._nesting import final_step
+from skal.utils._nesting import final_step, marks_unlabeled
 
 NEEDS = (
     "probabilities",
@@ -91,4 +91,5 @@ def inherit_tags(tags, estimator):
 
 def accepts_unlabeled(estimator):
     """Whether the last step of `estimator` learns from unlabelled rows too."""
-    return bool(getattr(get_tags(final_step(estimator)), "accepts_unlabeled", False))
+    tags = get_tags(final_step(estimator))
+    return marks_unlabeled(estimator) or bool(getattr(tags, "accepts_unlabeled", False))

@@ -1,13 +1,14 @@
 """Checks of what users pass in, with errors that say what to do."""
 
 import numbers
+import warnings
 
 import numpy as np
 from sklearn.utils.validation import validate_data
 
 from skal.utils._tables import (
-    concat_rows,
-    is_documents,
+    as_container,
+    is_collection,
     is_frame,
     is_mapping,
     is_pandas,
@@ -18,6 +19,9 @@ from skal.utils._tables import (
 )
 
 __all__ = ["check_n_instances", "is_labeled"]
+
+# What `validate_rows` keeps of the rows of `fit`.
+COLUMN_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "_column_labels")
 
 
 def is_labeled(y):
@@ -65,37 +69,90 @@ def _is_missing(value):
 
 
 def target_values(y):
-    """Return `y` as an array whose missing labels are NaN or None.
+    """Return `y` as an array whose missing labels are NaN or None: masked ones, too.
 
     Raises
     ------
     ValueError
         If `y` is None or has no rows to iterate over.
+    TypeError
+        If it would have to be read from elsewhere.
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None.")
+    y = as_container(y, "y")
+    if np.ma.isMaskedArray(y):
+        return unmasked(y)
     if is_pandas(y):
         if y.ndim == 1 and y.dtype.kind not in "fiub":
             return np.asarray(y, dtype=object)
         return y.to_numpy()
     if is_polars(y):
         return y.to_numpy()
-    if hasattr(y, "detach"):
-        return y.detach().cpu().numpy()
-    if isinstance(y, (list, tuple)) and any(_is_missing(value) for value in y):
-        if any(isinstance(value, str) or value is None for value in y):
-            return np.array(y, dtype=object)
+    if is_tensor(y):
+        y = y.detach().cpu()
+        # NumPy has no bfloat16.
+        return (y.float() if y.is_floating_point() and y.itemsize < 4 else y).numpy()
+    if isinstance(y, (list, tuple)) and _mixes_text(y):
+        return np.array(y, dtype=object)
     values = np.asarray(y)
     if values.ndim == 0:
         raise ValueError(f"y must have one value per row. Got the scalar {y!r} instead.")
     return values
 
 
+def _mixes_text(y):
+    """Whether NumPy would make text of numbers or missing labels in a list, perhaps of lists."""
+    cells = [cell for row in y for cell in (row if isinstance(row, (list, tuple)) else [row])]
+    text = [isinstance(cell, str) or cell is None for cell in cells]
+    return any(text) and (not all(text) or any(cell is None for cell in cells))
+
+
+def unmasked(values):
+    """Return a masked array as one in which what was masked is missing: NaN, or None."""
+    mask = np.ma.getmaskarray(values)
+    if not mask.any():
+        return np.asarray(values.data)
+    if values.dtype.kind == "f":
+        return values.filled(np.nan)
+    objects = values.data.astype(object)
+    objects[mask] = None
+    return objects
+
+
 def as_target(y):
-    """Return `y` as it is if it is an array, tensor, Series or frame; anything else as an array."""
-    if is_pandas(y) or is_polars(y) or is_tensor(y) or isinstance(y, np.ndarray):
-        return y
-    return target_values(y)
+    """Return `y` as it is if it is an array, tensor, Series or frame; anything else as an array.
+
+    Warns
+    -----
+    UserWarning
+        If labels spell out what a missing value looks like when NumPy makes text of it.
+    """
+    known = is_pandas(y) or is_polars(y) or is_tensor(y) or isinstance(y, np.ndarray)
+    if not known or np.ma.isMaskedArray(y):
+        y = target_values(y)
+    _warn_of_spelt_gaps(y)
+    return y
+
+
+def _warn_of_spelt_gaps(y):
+    if is_tensor(y) or getattr(getattr(y, "dtype", None), "kind", "O") in "biufcMm":
+        return
+    values = target_values(y)
+    if values.dtype.kind not in "UO":
+        return
+    spelt = [text for text in _SPELT_GAPS if (values == text).any()]
+    if spelt:
+        warnings.warn(
+            f"The text {spelt[0]!r} is a label like any other, and looks as if it stood "
+            "for a missing one, of which NumPy makes text in an array of texts. Mark missing "
+            "labels by None or NaN in an array of objects: np.array([...], dtype=object).",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+_SPELT_GAPS = ("nan", "None", "<NA>", "NaT")
 
 
 def labeled_target(y, mask):
@@ -156,20 +213,41 @@ def check_n_instances(n_instances, n_pool, pool_name="X_pool"):
 
 
 def check_same_length(X, y, name="y"):
-    """Raise ValueError unless `X` and `y` have equally many rows."""
+    """Raise ValueError unless `X` and `y` have equally many rows.
+
+    Warns
+    -----
+    UserWarning
+        If both are of pandas and have the same index in another order: positions count.
+    """
     if n_rows(X) != n_rows(y):
         raise ValueError(
             f"X and {name} must have the same number of rows: found input variables with "
             f"inconsistent numbers of samples: [{n_rows(X)}, {n_rows(y)}]."
         )
+    if is_pandas(X) and is_pandas(y) and _in_other_order(X.index, y.index):
+        warnings.warn(
+            f"X and {name} have the same index in another order. Rows and labels are paired by "
+            f"position, not by index: if that is not meant, pass {name}.loc[X.index].",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _in_other_order(index, other):
+    if index.equals(other) or not (index.is_unique and other.is_unique):
+        return False
+    return index.isin(other).all()
 
 
 def validate_rows(estimator, X, *, reset):
     """Check the rows of `X` without converting what only the user's own pipeline understands.
 
-    Frames, sparse matrices, arrays of any number of dimensions, lists of documents, dicts of arrays
-    and torch tensors pass as they are; other sequences become arrays, other sparse formats CSR.
-    Whether values are finite or numeric is the business of the estimator that computes with them.
+    Frames, sparse matrices, arrays of any number of dimensions, one-dimensional collections of
+    objects (texts, paths, signals of unequal length), dicts of arrays and torch tensors pass as
+    they are; other sequences become arrays, other sparse formats CSR. What is masked becomes
+    missing. Whether values are finite or numeric is the business of the estimator that computes
+    with them.
 
     Parameters
     ----------
@@ -188,12 +266,15 @@ def validate_rows(estimator, X, *, reset):
     X : the same container, or ndarray
         The rows.
     """
-    if is_mapping(X) or is_tensor(X) or is_documents(X):
+    X = as_container(X)
+    if np.ma.isMaskedArray(X):
+        X = unmasked(X)
+    if reset:
+        for name in COLUMN_ATTRIBUTES:
+            vars(estimator).pop(name, None)
+    if is_mapping(X) or is_tensor(X) or is_collection(X):
         if n_rows(X) == 0:
             raise ValueError("Found data with 0 sample(s) while a minimum of 1 is required.")
-        if reset:
-            for name in ("n_features_in_", "feature_names_in_"):
-                vars(estimator).pop(name, None)
         return X
     if is_frame(X):
         if n_rows(X) == 0:
@@ -202,6 +283,7 @@ def validate_rows(estimator, X, *, reset):
                 f"required by {type(estimator).__name__}."
             )
         validate_data(estimator, X=X, skip_check_array=True, reset=reset)
+        _check_unnamed_columns(estimator, X, reset=reset)
         return X
     return validate_data(
         estimator,
@@ -214,51 +296,18 @@ def validate_rows(estimator, X, *, reset):
     )
 
 
-def append_target(labels, new):
-    """Return `labels` followed by `new`, in the container and of the width of `labels`.
-
-    Raises
-    ------
-    ValueError
-        If `new` has another number of outputs.
-    """
-    top, bottom = np.asarray(labels), np.asarray(new)
-    if top.shape[1:] != bottom.shape[1:]:
+def _check_unnamed_columns(estimator, X, *, reset):
+    """Refuse another order of columns whose names are no strings, which scikit-learn ignores."""
+    columns = list(X.columns)
+    if any(isinstance(column, str) for column in columns):
+        return
+    if reset:
+        estimator._column_labels = columns
+    elif vars(estimator).get("_column_labels", columns) != columns:
         raise ValueError(
-            f"New labels must have the shape of those before them, (n_samples, {top.shape[1:]}). "
-            f"Got {bottom.shape} instead."
+            f"X must have the columns of fit in their order, {estimator._column_labels[:10]}. "
+            f"Got {columns[:10]} instead. Pass X[{estimator._column_labels[:10]}]."
         )
-    if is_pandas(labels):
-        import pandas as pd
-
-        if is_pandas(new):
-            bottom = new
-        elif labels.ndim == 1:
-            bottom = pd.Series(bottom, name=labels.name)
-        else:
-            bottom = pd.DataFrame(bottom, columns=labels.columns)
-        return concat_rows(labels, bottom)
-    if is_polars(labels):
-        import polars as pl
-
-        if len(labels.shape) == 1:
-            new = new.rename(labels.name) if is_polars(new) else pl.Series(labels.name, bottom)
-            return pl.concat([labels, new])
-        return concat_rows(labels, new if is_polars(new) else pl.DataFrame(bottom, labels.columns))
-    if is_tensor(labels):
-        import torch
-
-        return torch.cat([labels, torch.as_tensor(bottom, dtype=labels.dtype)])
-    if top.dtype.kind in "USO" or bottom.dtype.kind in "USO":
-        if (top.dtype.kind in "US") != (bottom.dtype.kind in "US") and "O" not in (
-            top.dtype.kind,
-            bottom.dtype.kind,
-        ):
-            raise ValueError(
-                f"New labels must be of the kind of those before them ({top.dtype}). "
-                f"Got {bottom.dtype} instead."
-            )
-    return np.concatenate([top, bottom])
 
 
 def missing_target(labels, n_missing):
@@ -268,8 +317,3 @@ def missing_target(labels, n_missing):
     else:
         labels, mark = labels.astype(object), None
     return np.concatenate([labels, np.full((n_missing, *labels.shape[1:]), mark, labels.dtype)])
-
-
-def with_unlabeled(X, y, X_unlabeled):
-    """Append rows whose label is missing, for estimators that learn from those too."""
-    return concat_rows(X, X_unlabeled), missing_target(target_values(y), n_rows(X_unlabeled))

@@ -9,7 +9,7 @@ import torch
 from numpy.testing import assert_array_equal
 from skorch.helper import SliceDict
 
-from skal.utils._tables import concat_rows, is_documents, is_frame, n_rows, take_rows
+from skal.utils._tables import concat_rows, is_collection, is_frame, n_rows, take_rows
 
 ARRAY = np.arange(12.0).reshape(6, 2)
 
@@ -64,10 +64,10 @@ def test_unlike_containers_are_refused():
 
 
 def test_documents():
-    assert is_documents(["a", "b"]) and is_documents(np.array(["a", "b"]))
-    assert is_documents([{"a": 1}]) and is_documents(pd.Series(["a"]))
-    assert not is_documents(ARRAY) and not is_documents([1, 2]) and not is_documents([])
-    assert not is_documents(pd.DataFrame({"a": ["x"]})) and not is_documents(sp.csr_array(ARRAY))
+    assert is_collection(["a", "b"]) and is_collection(np.array(["a", "b"]))
+    assert is_collection([{"a": 1}]) and is_collection(pd.Series(["a"]))
+    assert not is_collection(ARRAY) and not is_collection([1, 2]) and not is_collection([])
+    assert not is_collection(pd.DataFrame({"a": ["x"]})) and not is_collection(sp.csr_array(ARRAY))
     assert is_frame(pl.DataFrame({"a": [1]})) and not is_frame(pl.Series([1]))
 
 

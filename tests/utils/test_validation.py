@@ -9,8 +9,8 @@ from numpy.testing import assert_array_equal
 from sklearn.utils.multiclass import type_of_target
 
 from skal.utils import is_labeled
+from skal.utils._labels import append_target, check_labels
 from skal.utils.validation import (
-    append_target,
     check_n_instances,
     labeled_target,
     missing_target,
@@ -67,10 +67,13 @@ def test_append_target_keeps_the_container():
     assert append_target(np.array(["a"]), np.array(["long"])).tolist() == ["a", "long"]
     category = append_target(pd.Series(["a"], dtype="category"), pd.Series(["b"], dtype="category"))
     assert category.tolist() == ["a", "b"] and category.dtype == "category"
+
+
+def test_labels_of_another_kind_or_shape_are_refused():
     with pytest.raises(ValueError, match="of the kind of those before"):
-        append_target(np.array([1, 2]), ["a"])
+        check_labels(np.array(["a"]), np.array([1, 2]), task="classifier")
     with pytest.raises(ValueError, match="must have the shape"):
-        append_target(np.array([1, 2]), [[1, 2]])
+        check_labels(np.array([[1, 2]]), np.array([1, 2]), task=None)
 
 
 def test_missing_target_marks_what_the_dtype_can():
