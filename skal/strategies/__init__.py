@@ -11,9 +11,11 @@ from skal.strategies._committee import QueryByCommittee
 from skal.strategies._coreset import CoreSet
 from skal.strategies._dean import DeAn
 from skal.strategies._drop_query import DropQuery
+from skal.strategies._epig import EPIG
 from skal.strategies._expected_gradient import ExpectedGradientLength
 from skal.strategies._grad_norm import GradNorm
 from skal.strategies._gradients import GradientEmbedding
+from skal.strategies._greedy_sampling import GreedySampling
 from skal.strategies._isal import ISAL
 from skal.strategies._lhd import LHD
 from skal.strategies._max_herding import MaxHerding
@@ -33,6 +35,7 @@ __all__ = [
     "ALFAMix",
     "ISAL",
     "BADGE",
+    "EPIG",
     "BAIT",
     "BALD",
     "BatchBALD",
@@ -44,6 +47,7 @@ __all__ = [
     "ExpectedGradientLength",
     "GradNorm",
     "GradientEmbedding",
+    "GreedySampling",
     "LHD",
     "LeastConfidence",
     "MarginSampling",

@@ -309,7 +309,10 @@ class QueryStrategy(
 
     def _representation(self, X):
         """Return `_represent(X)` as embeddings (Rows) and scores (ndarray or None), checked."""
-        Z = self._represent(X)
+        return self._read(self._represent(X))
+
+    def _read(self, Z):
+        """Split what a strategy found of rows into embeddings (Rows) and scores, both checked."""
         if getattr(Z, "ndim", 2) == 1:
             scores = np.asarray(Z.cpu() if isinstance(Z, torch.Tensor) else Z, dtype=np.float64)
             check_finite_scores(scores, type(self).__name__)
@@ -410,8 +413,15 @@ class SelectingStrategy(QueryStrategy):
         super().__init__(estimator, device=device, random_state=random_state)
         self.selector = selector
 
+    def _pool_representation(self, X):
+        """What the selector sees of a pool: embeddings (Rows) and scores (ndarray or None).
+
+        Overridden where the representation of a row depends on the rest of the pool.
+        """
+        return self._representation(X)
+
     def _choose(self, X, n_instances, seed, return_scores):
-        rows, scores = self._representation(X)
+        rows, scores = self._pool_representation(X)
         selector = self._batch_selector(X)
         set_random_states(selector, seed)
         chosen = selector.select(
