@@ -62,11 +62,11 @@ class Answers:
             self._rounds.sync()
             if uid is not None and self._is_stored(uid, len(rows)):
                 return
-            events = []
+            events, waiting = [], dict(self._open_rows())
             for place, label, took in zip(rows, labels, spent, strict=True):
                 missing = is_missing(label)
                 kind, value = ("skip", CANNOT_TELL) if missing else ("label", encode(label))
-                batch = self._batch_to_answer(place, annotator, kind, value)
+                batch = self._batch_to_answer(place, waiting, annotator, kind, value)
                 if batch is not None:
                     events.append(self._event(
                         kind, place, annotator, value, batch, seconds=took, source=source,
@@ -249,7 +249,7 @@ class Answers:
         found = (fold.resolve(name, self._rounds.resolve) for name in fold.answered_rows())
         return [one for one in found if one is not None and not one.disputed]
 
-    def _batch_to_answer(self, place, annotator, kind, value):
+    def _batch_to_answer(self, place, waiting, annotator, kind, value):
         """Return the batch that an answer belongs to, None if it is there already.
 
         Raises
@@ -257,10 +257,9 @@ class Answers:
         ValueError
             If the row was not asked about, or has another label of this annotator.
         """
-        waiting, name = dict(self._open_rows()), self._names.name(place)
         if place in waiting:
             return waiting[place].batch
-        fold = self._rounds.fold
+        fold, name = self._rounds.fold, self._names.name(place)
         asked = [batch for batch, row in fold.asks if row == name]
         if not asked:
             raise ValueError(
