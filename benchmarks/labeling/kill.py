@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import random
+import select
 import signal
 import sqlite3
 import sys
@@ -60,8 +61,11 @@ def acknowledge(out, what):
     os.write(out, json.dumps(what).encode() + b"\n")
 
 
-def kill_writers(path, n_writers, delay, seed):
-    """Start writers, kill them after `delay` seconds; return what they acknowledged."""
+def kill_writers(path, n_writers, early, delay, seed):
+    """Start writers, kill them after `delay` seconds; return what they acknowledged.
+
+    Unless `early`, the seconds count from the first acknowledgement on.
+    """
     read, write = os.pipe()
     children = []
     for number in range(n_writers):
@@ -75,6 +79,8 @@ def kill_writers(path, n_writers, delay, seed):
             os._exit(1)
         children.append(child)
     os.close(write)
+    if not early:
+        select.select([read], [], [], 60)
     time.sleep(delay)
     for child in children:
         os.kill(child, signal.SIGKILL)
@@ -124,7 +130,7 @@ def run(n_kills, seed, folder, at_most=AT_MOST):
             path, acknowledged = os.path.join(folder, f"{number}.skal"), []
         early = rng.random() < EARLY
         delay = rng.uniform(0, EARLY_AT_MOST if early else at_most)
-        said = kill_writers(path, 1 + (number % 3 == 2), delay, f"{seed} {number}")
+        said = kill_writers(path, 1 + (number % 3 == 2), early, delay, f"{seed} {number}")
         acknowledged += said
         n_commits += len(said)
         n_answers += sum(len(one) for one in said if "batch" not in one and "error" not in one)

@@ -53,6 +53,8 @@ class Database:
         self.timeout = float(timeout)
         # What `_schema.problems` found; only a store opened to read may have any.
         self.problems = []
+        # What that read of the file, for whoever reads first.
+        self._found = {}
         self._connection, self._forked = None, False
         self._lock = threading.RLock()
         _DATABASES.add(self)
@@ -70,7 +72,7 @@ class Database:
             if fresh:
                 self._create()
             self._check_version()
-            self.problems = _schema.problems(self._connection)
+            self.problems, self._found = _schema.problems(self._connection)
         except sqlite3.Error as error:
             self.close()
             raise LabelStoreError(self._why_not_opened(error)) from error
@@ -223,7 +225,7 @@ class Database:
                 copy = sqlite3.connect(part, isolation_level=None)
                 try:
                     connection.backup(copy)
-                    problems = _schema.problems(copy)
+                    problems, _ = _schema.problems(copy)
                 finally:
                     copy.close()
             if problems:

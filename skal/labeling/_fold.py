@@ -63,8 +63,8 @@ class Fold:
         for ask in asks:
             self.asks[ask.batch, ask.row] = ask
             self._open[ask.batch, ask.row] = (ask.batch, 0, ask.rank)
-            # Of merged stores, answers may come before the ask.
-            self._settle(ask.row)
+            if ask.row in self._answers and self._is_answered((ask.batch, ask.row)):
+                del self._open[ask.batch, ask.row]  # stored between two readings
 
     def add_event(self, event):
         """Take in an answer, or an answer taken back."""
@@ -81,9 +81,12 @@ class Fold:
         self._answers[event.row][event.uid] = event
         if event.source != "import":
             self._by_annotator[event.annotator][event.uid] = event
-        if _is_later(event) and (event.batch, event.row) in self._open:
-            self._open[event.batch, event.row] = (event.batch, 1, event.id)
-        self._settle(event.row)
+        place = (event.batch, event.row)
+        if place in self._open:
+            if _is_later(event):
+                self._open[place] = (event.batch, 1, event.id)
+            else:
+                del self._open[place]
 
     def _take_back(self, undo):
         self._undone.add(undo.ref)
@@ -97,13 +100,6 @@ class Fold:
         if place in self.asks and not self._is_answered(place):
             # First of all, the last one taken back before the others.
             self._open[place] = (-1, -undo.id, 0)
-
-    def _settle(self, row):
-        """Close the asks of a row that have an answer."""
-        batches = {event.batch for event in self._answers.get(row, {}).values()}
-        for batch in batches:
-            if (batch, row) in self._open and self._is_answered((batch, row)):
-                del self._open[batch, row]
 
     def _is_answered(self, place):
         batch, row = place

@@ -24,10 +24,18 @@ class Log(Database):
         """
         if self.problems:
             return self._salvaged(table, after)
-        kind, key = _schema.RECORDS[table], _KEYS.get(table, "id")
+        first = self._found.pop(table, []) if after == 0 and table != "meta" else []
+        if first:
+            after = getattr(first[-1], _KEYS.get(table, "id"))
+        key = _KEYS.get(table, "id")
         with self.reading() as connection:
-            found = connection.execute(_schema.select_sql(table, f"WHERE {key} > ?"), (after,))
-            return [kind._make(record[:-1]) for record in found.fetchall()]
+            found, altered = _schema.read(connection, table, f"WHERE {key} > ?", (after,))
+        if altered:
+            raise LabelStoreError(
+                f"{self.path!r} is damaged: {len(altered)} records of {table!r} were altered while "
+                "it was in use. Go on from a backup."
+            )
+        return first + found
 
     def _salvaged(self, table, after):
         """Read forwards up to the damage, then backwards down to it."""
@@ -38,7 +46,7 @@ class Log(Database):
                 sql = _schema.select_sql(table, f"WHERE {key} > ?", f"rowid {order}")
                 try:
                     for *fields, crc in connection.execute(sql, (after,)):
-                        if _schema.crc(fields) == crc:
+                        if _schema.crc(tuple(fields)) == crc:
                             found[tuple(fields[:2])] = kind._make(fields)
                 except sqlite3.DatabaseError:
                     continue

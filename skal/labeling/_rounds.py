@@ -44,8 +44,8 @@ class Rounds:
 
     Parameters
     ----------
-    learner, store, names : ActiveLearner, LabelStore, RowNames
-        Who learns, where answers are, and the pool.
+    learner, store, fold, names : ActiveLearner, LabelStore, Fold, RowNames
+        Who learns, where answers are, what they come to, and the pool.
 
     settings : dict
         `refit`, `n_initial`, `n_instances`, `audit`, `again`.
@@ -67,14 +67,15 @@ class Rounds:
     """
 
     def __init__(
-        self, learner, store, names, settings, resolve, reserve, root_seed, stopping, background
-    ):
+        self, learner, store, fold, names, settings, resolve, reserve, root_seed, stopping,
+        background,
+    ):  # fmt: skip
         self.store, self.log, self.names, self.settings = store, store.log, names, settings
         self.resolve, self.reserve, self.root_seed = resolve, reserve, root_seed
         self.trainer = Trainer(learner, names, root_seed)
         self.worker = Worker(background)
         self.lock = threading.RLock()
-        self.fold = store.fold()
+        self.fold = fold
         self.model = self.previous = None
         self.error = self._failed_at = None
         self.stopping = None if stopping is None else clone(stopping)

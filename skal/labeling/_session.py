@@ -220,8 +220,8 @@ class LabelingSession(Answers):
         reserve = [name for name, _ in meta["reserve"]]
         self._names = names
         self._rounds = Rounds(
-            clone(learner), self.store, names, settings, resolve, reserve, meta["root_seed"],
-            stopping, background,
+            clone(learner), self.store, fold, names, settings, resolve, reserve,
+            meta["root_seed"], stopping, background,
         )  # fmt: skip
         self._final = None
         if y is not None:

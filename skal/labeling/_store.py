@@ -9,7 +9,7 @@ from skal.labeling._frames import events_frame, labels_frame
 from skal.labeling._identity import RowNames, differing
 from skal.labeling._log import Log
 from skal.labeling._merge import merge
-from skal.labeling._schema import VERSION, problems
+from skal.labeling._schema import VERSION, no_collection, problems
 from skal.utils._tables import is_frame, is_polars, take_rows
 
 
@@ -158,7 +158,7 @@ class LabelStore:
             What is wrong, a sentence each; empty if nothing is.
         """
         with self.log.reading() as connection:
-            found = problems(connection)
+            found, _ = problems(connection)
         fold = self.fold()
         uids = {event.uid for event in self.log.records("event")}
         undone = [event for event in self.log.records("event") if event.kind == "undo"]
@@ -327,6 +327,11 @@ def open_store(store):
 
 def feed(fold, log, until=None):
     """Bring a fold up to date with what was stored since, by whatever process."""
+    with no_collection():
+        _feed(fold, log, until)
+
+
+def _feed(fold, log, until):
     batches = log.records("batch", fold.last_batch)
     if batches:
         asks = {}

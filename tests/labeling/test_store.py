@@ -588,9 +588,9 @@ def test_thirty_kills_lose_nothing(tmp_path):
     spec = spec_from_file_location("kill", ROOT / "benchmarks" / "labeling" / "kill.py")
     kill = module_from_spec(spec)
     spec.loader.exec_module(kill)
-    done, n_commits, n_answers, wrong = kill.run(30, 0, str(tmp_path), at_most=0.15)
+    done, n_commits, n_answers, wrong = kill.run(30, 0, str(tmp_path), at_most=0.1)
     assert wrong == []
-    assert done == 30 and n_commits > 30 and n_answers > n_commits / 2
+    assert done == 30 and n_commits >= 15 and n_answers > n_commits / 2
 
 
 def test_the_kill_test_can_fail(tmp_path):
