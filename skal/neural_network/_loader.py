@@ -4,13 +4,17 @@ A ``DataLoader`` fetches row after row and collates them; for tables in memory, 
 once is about twice as fast.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import skorch.dataset
 import torch
 from scipy import sparse
+from skorch.utils import data_from_dataset
 from torch.utils.data import Subset
+
+from skal.utils._tables import n_rows
 
 # Rows of a batch are kept on the GPU for the whole training if they need less than this.
 _RESIDENT_BYTES = 2**31
@@ -27,7 +31,7 @@ class TableDataset(skorch.dataset.Dataset):
 
     Parameters
     ----------
-    X : ndarray or CSR matrix of shape (n, ...), dtype float32
+    X : ndarray or CSR matrix of shape (n, ...), or dict of them
         The rows.
 
     y : ndarray of shape (n,) or (n, n_outputs), default=None
@@ -41,17 +45,20 @@ class TableDataset(skorch.dataset.Dataset):
     """
 
     def __init__(self, X, y=None, target=None, weight=None):
-        super().__init__(X, y, length=X.shape[0])
+        super().__init__(X, y, length=n_rows(X))
         self.target = target
         self.weight = weight
 
     def __getitem__(self, index):
         X, target = take(self, np.atleast_1d(index))
-        return X[0], (torch.zeros(1) if target is None else _first(target))
+        X = {name: part[0] for name, part in X.items()} if isinstance(X, Mapping) else X[0]
+        return X, (torch.zeros(1) if target is None else _first(target))
 
 
 class TensorLoader:
-    """Iterate over batches ``(X, target)`` or ``(X, (target, weight))`` of float32 tensors.
+    """Iterate over batches ``(X, target)`` or ``(X, (target, weight))`` of tensors.
+
+    X of a batch is a dict of tensors where the rows are a dict of arrays.
 
     Parameters
     ----------
@@ -112,9 +119,30 @@ class PreparedRows:
     cast: object
 
 
-def as_float32(X):
-    """Cast an array, if need be."""
-    return X.astype(np.float32, copy=False)
+def as_table(dataset, table_of):
+    """Return a dataset, or a subset of one, that the loader can take batches from.
+
+    Parameters
+    ----------
+    dataset : Dataset or None
+        What a `train_split` returned: a table, a subset of one, or a data set of the user's own.
+
+    table_of : callable
+        Makes a table of rows and targets.
+
+    Returns
+    -------
+    table : TableDataset, Subset of one or None
+        None for None.
+    """
+    if dataset is None or isinstance(_resolve(dataset)[0], TableDataset):
+        return dataset
+    try:
+        X, y = data_from_dataset(dataset)
+    except AttributeError:
+        X, y = zip(*(dataset[k] for k in range(len(dataset))), strict=True)
+        X, y = (np.stack([np.asarray(value) for value in values]) for values in (X, y))
+    return table_of(X, y)
 
 
 def batch_bounds(n_rows, batch_size):
@@ -127,7 +155,10 @@ def batch_bounds(n_rows, batch_size):
 
 def take(table, rows):
     """Return the rows (slice or positions) of a table as ``(X, target)`` tensors."""
-    X = take_tensor(table.X, rows)
+    if isinstance(table.X, Mapping):
+        X = {name: take_tensor(part, rows) for name, part in table.X.items()}
+    else:
+        X = take_tensor(table.X, rows)
     if table.target is None:
         return X, None
     target = take_tensor(table.target, rows)
@@ -155,6 +186,9 @@ def padded(X):
     Predictions of a row alone and among others then agree to the last bit. Only for tables: rows of
     images are too dear.
     """
+    if isinstance(X, Mapping):
+        tables = all(part.ndim == 2 for part in X.values())
+        return {name: padded(part) for name, part in X.items()} if tables else X
     missing = -len(X) % ROWS_ALIKE
     if X.ndim != 2 or len(X) == 0 or missing == 0:
         return X

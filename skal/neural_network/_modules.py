@@ -1,6 +1,7 @@
 """Torch modules for tables."""
 
 import inspect
+from numbers import Integral
 
 from torch import nn
 
@@ -88,13 +89,14 @@ class MLP(nn.Module):
 
 
 def _check_hidden(hidden):
-    widths = tuple(hidden) if isinstance(hidden, (tuple, list)) else (hidden,)
-    if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in widths):
+    several = isinstance(hidden, (tuple, list)) or getattr(hidden, "ndim", 0) == 1
+    widths = tuple(hidden) if several else (hidden,)
+    if not all(isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in widths):
         raise ValueError(
             "The 'hidden' of MLP must be a tuple of positive ints, one per hidden layer. "
             f"Got {hidden!r} instead."
         )
-    return widths
+    return tuple(map(int, widths))
 
 
 def _activation_factory(activation):

@@ -1,34 +1,47 @@
 """What the classifier and the regressor share: skorch nets that keep scikit-learn's contract."""
 
 import copy
-import difflib
-import functools
 import inspect
 import numbers
+from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
-from math import prod
 
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring, PrintLog
+from skorch.callbacks import (
+    BatchScoring,
+    EarlyStopping,
+    EpochTimer,
+    PassthroughScoring,
+    PrintLog,
+)
 from skorch.utils import is_dataset
 from torch import nn
 
+from skal.neural_network._checkpoints import OwnFiles
 from skal.neural_network._device import check_device
-from skal.neural_network._loader import TableDataset, TensorLoader, padded
+from skal.neural_network._explanations import check_first_outputs, does_not_fit, explain
+from skal.neural_network._frozen import frozen_norms
+from skal.neural_network._inputs import (
+    as_numpy,
+    check_row_shape,
+    n_values,
+    parts_of_rows,
+    row_shape,
+    validate_parts,
+)
+from skal.neural_network._loader import TableDataset, TensorLoader, as_table, padded
+from skal.neural_network._parameters import ParameterMixin
 from skal.neural_network._seed import SEEDED, import_whole, preserved_generators, torch_seed
 from skal.neural_network._threads import one_thread
-from skal.utils._compat import Interval, StrOptions, validate_parameter_constraints
+from skal.utils._compat import Interval, StrOptions
 from skal.utils._memory import keep_freed_memory
 from skal.utils._random import child_seed, draw_seed
-
-# Parameters of parts of the net are written part__name.
-_PARTS = ("module", "criterion", "optimizer", "callbacks")
+from skal.utils._tables import n_rows, take_rows
 
 # Below this many multiply-adds per batch, a second thread costs more than it helps.
 _SMALL_BATCH = 2**25
@@ -40,7 +53,7 @@ _MERGED_VALUES = 2**22
 CHUNK_VALUES = 2**21
 
 
-class BaseNet(NeuralNet):
+class BaseNet(ParameterMixin, NeuralNet):
     """A skorch net that validates, seeds, encodes and reports as scikit-learn's estimators do.
 
     A subclass says how targets become what the criterion takes (`_learn_target`, `_encode_target`)
@@ -52,7 +65,7 @@ class BaseNet(NeuralNet):
         "criterion": [callable],
         "optimizer": [callable],
         "lr": [Interval(numbers.Real, 0, None, closed="neither")],
-        "max_epochs": [Interval(numbers.Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(numbers.Integral, 0, None, closed="left")],
         "batch_size": [
             Interval(numbers.Integral, 1, None, closed="left"),
             Interval(numbers.Integral, -1, 0, closed="left"),
@@ -83,24 +96,31 @@ class BaseNet(NeuralNet):
         """Validate, then initialise (``cold``) and train, seeded and on few threads."""
         device = check_device(self.device, type(self).__name__)
         self._check_components()
+        given, dtype = X, self._row_dtype
         X, y = self._validate_training_data(X, y, reset=cold)
-        weight = _check_sample_weight(sample_weight, X.shape[0])
-        if weight is not None and not weight.all():
-            used = np.flatnonzero(weight)
-            X, y, weight = X[used], y[used], weight[used]
+        weight = self._row_weights(_check_sample_weight(sample_weight, n_rows(X)), y)
+        used = None if weight is None or weight.all() else np.flatnonzero(weight)
+        if used is not None:
+            X, y, weight = take_rows(X, used), y[used], weight[used]
         seed = child_seed(draw_seed(self.random_state), 0 if cold else len(self.history))
         with SEEDED, torch_seed(seed):
             try:
                 if cold:
-                    self._row_shape = X.shape[1:]
+                    self._row_shape = row_shape(X)
                     self._learn_target(y, weight, classes)
                     self.initialize()
+                    if self._row_dtype != dtype:  # the module says what it computes in
+                        X = self._validate_rows(given)
+                        X = X if used is None else take_rows(X, used)
                 elif self._module_device() != indexed(device):
                     self._move(device)
                 self._train(X, y, weight)
-            except BaseException:
+            except BaseException as error:
                 if cold:
                     self.initialized_ = False
+                explanation = isinstance(error, Exception) and explain(self, error, len(y))
+                if explanation:
+                    raise ValueError(explanation) from error
                 raise
         return self
 
@@ -108,18 +128,25 @@ class BaseNet(NeuralNet):
         target = self._encode_target(y)
         X, y, target, weight = self._merge_repeated(X, y, target, weight)
         dataset = TableDataset(X, y, target, weight)
-        with self._few_threads(self._rows_per_batch(len(dataset))):
-            self.notify("on_train_begin", X=X, y=y)
+        self._frozen_norms = frozen_norms(self.module_)
+        self._outputs_seen = False
+        self._files = OwnFiles(self)
+        with self._few_threads(self._rows_per_batch(len(dataset))), self._files.in_use():
             try:
-                self.fit_loop(dataset, y)
-            except _StopTraining:
-                pass
+                self.notify("on_train_begin", X=X, y=y)
+                try:
+                    self.fit_loop(dataset, y)
+                except _StopTraining:
+                    pass
+                finally:
+                    # Prediction changes no flag of the module later on.
+                    self._set_training(False)
+                self.notify("on_train_end", X=X, y=y)
             finally:
-                # Prediction changes no flag of the module later on.
-                self._set_training(False)
                 for epoch in self.history:
-                    epoch["batches"] = []
-            self.notify("on_train_end", X=X, y=y)
+                    # Names of the files of a checkpoint may be made of its last batch.
+                    epoch["batches"] = epoch["batches"][-1:] if self._files else []
+                del self._frozen_norms, self._outputs_seen, self._files
 
     def _merge_repeated(self, X, y, target, weight):
         """Merge equal rows, adding their weights, where that leaves the gradient what it is.
@@ -127,19 +154,21 @@ class BaseNet(NeuralNet):
         A single batch has the same loss either way. Merged and in a canonical order, a weighted row
         and a repeated one give the same net to the last bit.
         """
-        n_rows = X.shape[0]
+        n = len(y)
         weighted = weight is not None and np.ptp(weight) > 0
-        single = n_rows <= self._rows_per_batch(n_rows) and self.train_split is None
-        if single and prod(X.shape) <= _MERGED_VALUES:
+        single = n <= self._rows_per_batch(n) and self.train_split is None
+        if single and n * n_values(self._row_shape) <= _MERGED_VALUES:
             if not any(isinstance(part, _DEPENDS_ON_REPEATS) for part in self.module_.modules()):
-                dense = X.toarray() if sparse.issparse(X) else X
-                keys = np.hstack([dense.reshape(n_rows, -1), target.reshape(n_rows, -1)])
+                parts = [
+                    part.toarray() if sparse.issparse(part) else part for part in parts_of_rows(X)
+                ]
+                keys = np.hstack([part.reshape(n, -1) for part in [*parts, target]])
                 _, first, group = np.unique(
                     keys.astype(np.float64), axis=0, return_index=True, return_inverse=True
                 )
-                if weighted or len(first) < n_rows:
+                if weighted or len(first) < n:
                     total = np.bincount(group.ravel(), weight, minlength=len(first))
-                    X, y, target, weight = X[first], y[first], target[first], total
+                    X, y, target, weight = take_rows(X, first), y[first], target[first], total
                     weighted = np.ptp(weight) > 0
         if not weighted:
             return X, y, target, None
@@ -174,27 +203,43 @@ class BaseNet(NeuralNet):
 
         skorch's callbacks end the training by raising KeyboardInterrupt after an epoch. Any other
         KeyboardInterrupt is the user's, and is passed on. Batches are (X, target) for callbacks,
-        whether or not rows have weights.
+        whether or not rows have weights; for `BatchScoring`, which compares with predictions, the
+        targets are the user's.
         """
-        if isinstance(kwargs.get("batch"), tuple) and isinstance(kwargs["batch"][1], tuple):
-            kwargs["batch"] = (kwargs["batch"][0], kwargs["batch"][1][0])
+        batch = kwargs.get("batch")
+        if isinstance(batch, tuple) and isinstance(batch[1], tuple):
+            kwargs["batch"] = batch = (batch[0], batch[1][0])
         getattr(self, method_name)(self, **kwargs)
         for _, callback in self.callbacks_:
+            if isinstance(callback, BatchScoring) and isinstance(batch, tuple):
+                kwargs["batch"] = (batch[0], self._decode_target(as_numpy(batch[1])))
             try:
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt:
                 if method_name == "on_epoch_end" and may_stop_training(callback):
                     raise _StopTraining from None
                 raise
+            finally:
+                if batch is not None:
+                    kwargs["batch"] = batch
+        if method_name == "on_epoch_end" and hasattr(self, "_files"):
+            self._files.publish()
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Compute the mean loss of a batch; part of skorch's interface."""
         outputs = self._checked_outputs(first_output(y_pred))
-        if not isinstance(y_true, tuple):
-            return self._criterion_loss(outputs, y_true.to(outputs.device))
-        target, weight = (part.to(outputs.device) for part in y_true)
+        if training and not getattr(self, "_outputs_seen", True):
+            check_first_outputs(self, outputs)
+            self._outputs_seen = True
+        target, weight = y_true if isinstance(y_true, tuple) else (y_true, None)
+        target = target.to(outputs.device)
+        if target.is_floating_point():
+            target = target.to(outputs.dtype)
+        if weight is None:
+            return self._explained_loss(outputs, target)
+        weight = weight.to(outputs)
         with _unreduced(self.criterion_, type(self).__name__) as criterion:
-            losses = self._criterion_loss(outputs, target)
+            losses = self._explained_loss(outputs, target)
         losses = losses.reshape(len(weight), -1).mean(1)
         class_weight = getattr(criterion, "weight", None)
         if class_weight is not None and not target.is_floating_point():
@@ -205,9 +250,32 @@ class BaseNet(NeuralNet):
     def _criterion_loss(self, outputs, target):
         return self.criterion_(outputs, target)
 
+    def _explained_loss(self, outputs, target):
+        try:
+            return self._criterion_loss(outputs, target)
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise ValueError(does_not_fit(self, outputs, target, error)) from error
+
     def infer(self, x, **fit_params):
         """Call the module on a batch; part of skorch's interface."""
-        return self.module_(x.to(self._module_device()), **fit_params)
+        if isinstance(x, Mapping):
+            return self.module_(**{name: self._own(part) for name, part in x.items()}, **fit_params)
+        return self.module_(self._own(x), **fit_params)
+
+    def _own(self, values):
+        """Values where the module is, in the dtype it computes in."""
+        weight = self._first_weight()
+        if weight is None:
+            return values
+        return values.to(weight.device, weight.dtype if values.is_floating_point() else None)
+
+    def _set_training(self, training=True):
+        super()._set_training(training)
+        if training:
+            for layer in getattr(self, "_frozen_norms", ()):
+                layer.eval()
 
     # ------------------------------------------------------------------ parts of the net
 
@@ -222,7 +290,7 @@ class BaseNet(NeuralNet):
         kwargs = self.get_params_for("module")
         sizes = {}
         if hasattr(self, "n_outputs_"):
-            sizes = {"n_features": prod(self._row_shape), "n_outputs": self.n_outputs_}
+            sizes = {"n_features": n_values(self._row_shape), "n_outputs": self.n_outputs_}
         wanted = inspect.signature(self.module).parameters
         missing = [name for name in ("n_features", "n_outputs") if name in wanted]
         for name in missing:
@@ -244,9 +312,15 @@ class BaseNet(NeuralNet):
         self : object
             The net.
         """
-        kwargs = self.get_params_for("criterion")
+        kwargs = self._criterion_arguments(self.get_params_for("criterion"))
         self.criterion_ = self.initialized_instance(copy.deepcopy(self.criterion), kwargs)
+        if isinstance(self.criterion_, nn.Module) and self._row_dtype == np.float64:
+            self.criterion_.double()
         return self
+
+    def _criterion_arguments(self, arguments):
+        """Arguments of the criterion as torch takes them."""
+        return arguments
 
     def initialize_optimizer(self):
         """Make the optimiser.
@@ -258,17 +332,6 @@ class BaseNet(NeuralNet):
         """
         import_whole("torch._dynamo")  # by the first optimiser there is
         return super().initialize_optimizer()
-
-    def _check_components(self):
-        """Say what is wrong with arguments that the constructor has stored unseen."""
-        _refuse_unknown(type(self), self._params_to_validate)
-        if isinstance(self.module, nn.Module):
-            name = type(self.module).__name__
-            raise TypeError(
-                f"The 'module' parameter of {type(self).__name__} must be a module class. Got an "
-                f"instance of {name} instead, whose weights every clone would share. Pass the "
-                f"class and its arguments: {type(self).__name__}({name}, module__<argument>=...)."
-            )
 
     @property
     def _default_callbacks(self):
@@ -288,11 +351,20 @@ class BaseNet(NeuralNet):
         """Wrap rows to predict; part of skorch's interface."""
         return X if is_dataset(X) else TableDataset(self._validate_rows(X), y)
 
+    def get_split_datasets(self, X, y=None, **fit_params):
+        """Split validation data off; part of skorch's interface."""
+        train, valid = super().get_split_datasets(X, y, **fit_params)
+        return train, as_table(valid, self._table_of)
+
+    def _table_of(self, X, y):
+        """Make a table of validation data that the user holds ready (`predefined_split`)."""
+        X, y = self._validate_training_data(X, y, reset=False)
+        return TableDataset(X, y, self._encode_target(y))
+
     def get_iterator(self, dataset, training=False):
         """Iterate over the batches of a dataset; part of skorch's interface."""
-        n_rows = len(dataset)
         if training:
-            size = self._rows_per_batch(n_rows)
+            size = self._rows_per_batch(len(dataset))
         else:
             size = self._rows_per_chunk()
         return TensorLoader(dataset, size, shuffle=training, device=self._module_device())
@@ -306,7 +378,7 @@ class BaseNet(NeuralNet):
                 # In training mode, batch normalisation would see the rows added.
                 X_even = X_batch if training else padded(X_batch)
                 outputs = self.evaluation_step((X_even, target), training=training)
-                yield _first_rows(outputs, len(X_batch), len(X_even), device)
+                yield _first_rows(outputs, n_rows(X_batch), n_rows(X_even), device)
         finally:
             for module, flag in flags.items():
                 module.training = flag
@@ -316,12 +388,25 @@ class BaseNet(NeuralNet):
 
     def _rows_per_chunk(self):
         """Rows to predict at a time: as many as in training, or more where rows are short."""
-        return max(self.batch_size, min(8192, CHUNK_VALUES // max(1, prod(self._row_shape))))
+        return max(
+            self.batch_size, min(8192, CHUNK_VALUES // max(1, n_values(self._row_shape or ())))
+        )
+
+    def _first_weight(self):
+        """A weight that says where the module is and what it computes in, or None."""
+        weights = self.module_.parameters()
+        return next((weight for weight in weights if weight.is_floating_point()), None)
 
     def _module_device(self):
-        return next(
-            (parameter.device for parameter in self.module_.parameters()), torch.device("cpu")
-        )
+        weight = self._first_weight()
+        return torch.device("cpu") if weight is None else weight.device
+
+    @property
+    def _row_dtype(self):
+        """What rows are cast to: float64 for modules that compute in it, else float32."""
+        weight = self._first_weight() if "module_" in vars(self) else None
+        dtype = torch.get_default_dtype() if weight is None else weight.dtype
+        return np.dtype(np.float64 if dtype == torch.float64 else np.float32)
 
     def _move(self, device):
         self.module_.to(device)
@@ -340,42 +425,82 @@ class BaseNet(NeuralNet):
     # ------------------------------------------------------------------ predicting
 
     def _outputs(self, X):
-        """Outputs of the module for rows: float32 tensor (n, n_outputs) on the CPU."""
+        """Outputs of the module for rows: tensor (n, n_outputs) on the CPU, float32 or float64."""
         if not is_dataset(X):
             check_is_fitted(self)
             X = self._validate_rows(X)
             X = TableDataset(X)
         with preserved_generators(), self._few_threads(min(len(X), self._rows_per_chunk())):
             outputs = [first_output(batch) for batch in self.forward_iter(X)]
-        return self._checked_outputs(torch.cat(outputs)).float()
+        return real(self._checked_outputs(torch.cat(outputs)))
 
     def _checked_outputs(self, outputs):
         """Return outputs as (n, n_outputs), or say what the module should have returned."""
         if outputs.ndim == 1 and self.n_outputs_ == 1:
             outputs = outputs[:, None]
-        if outputs.ndim != 2 or outputs.shape[1] != self.n_outputs_:
+        expected = (self.n_outputs_, *getattr(self, "_positions", ()))
+        if outputs.shape[1:] != expected:
+            values = f"{self.n_outputs_} values per row"
+            if len(expected) > 1:
+                values += f" and position, in the shape (n_samples, {str(expected)[1:]}"
             raise ValueError(
-                f"The module of {type(self).__name__} must return {self.n_outputs_} values per "
-                f"row, {self._meaning_of_outputs()}. Got outputs of shape "
+                f"The module of {type(self).__name__} must return {values}, "
+                f"{self._meaning_of_outputs()}. Got outputs of shape "
                 f"{tuple(outputs.shape)} instead. Let its constructor take n_outputs, which is "
                 "filled in from the target, or set the size by module__<argument>."
             )
         return outputs
 
+    def load_params(self, *args, **kwargs):
+        """Load weights that `save_params` has saved; part of skorch's interface.
+
+        A net that is only initialised predicts with them, where what else `fit` learns is known:
+        a classifier needs `classes`, a regressor ``standardize_y=False``. Pickle or joblib keep
+        the whole net.
+
+        Parameters
+        ----------
+        *args, **kwargs : files
+            As in skorch: `f_params`, `f_optimizer`, `f_history`, `checkpoint`.
+
+        Raises
+        ------
+        ValueError
+            If the net is not fitted and cannot know what else it would need.
+        """
+        fitted = self.__sklearn_is_fitted__()
+        if self.initialized_ and not fitted:
+            self._learn_without_data()
+        super().load_params(*args, **kwargs)
+
     def _validate_rows(self, X):
-        X = validate_data(self, X=_as_numpy(X), reset=False, **_ROWS)
-        if X.shape[1:] != self._row_shape:
-            raise ValueError(
-                f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} is expecting "
-                f"rows of shape {self._row_shape} as input."
+        if isinstance(X, Mapping):
+            X = validate_parts(X, self._row_dtype, type(self).__name__)
+        else:
+            X = validate_data(
+                self, X=as_numpy(X), reset=False, **{**_ROWS, "dtype": self._row_dtype}
             )
+        check_row_shape(X, self._row_shape, type(self).__name__)
         return X
 
     def _validate_training_data(self, X, y, *, reset):
-        X, y = validate_data(self, X=_as_numpy(X), y=_as_numpy(y), reset=reset, **self._checks())
-        if not reset and X.shape[1:] != self._row_shape:
-            return self._validate_rows(X), y
+        """Return rows and targets as arrays; by default those of a dict, or of scikit-learn."""
+        if isinstance(X, Mapping):
+            X, y = validate_parts(X, self._row_dtype, type(self).__name__), self._validate_target(y)
+            check_consistent_length(*parts_of_rows(X), y)
+            if reset:
+                for name in ("n_features_in_", "feature_names_in_"):
+                    vars(self).pop(name, None)
+        else:
+            checks = {**self._checks(), "dtype": self._row_dtype}
+            X, y = validate_data(self, X=as_numpy(X), y=as_numpy(y), reset=reset, **checks)
+        if not reset:
+            check_row_shape(X, self._row_shape, type(self).__name__)
         return X, y
+
+    def _row_weights(self, weight, y):
+        """Weights of the rows, float64 (n,) or None, from those given to `fit`."""
+        return weight
 
     # ------------------------------------------------------------------ scikit-learn
 
@@ -389,75 +514,9 @@ class BaseNet(NeuralNet):
         tags.input_tags.three_d_array = True
         return tags
 
-    def _get_param_names(self):
-        # skorch lists every attribute without a trailing underscore.
-        nested = [name for name in vars(self) if _is_part_parameter(name)]
-        # Unknown arguments of the constructor are kept until fit refuses them.
-        return sorted({*_spelled_parameters(type(self)), *nested, *self._params_to_validate})
 
-    def _get_params_callbacks(self, deep=True):
-        params = super()._get_params_callbacks(deep=deep)
-        params.update({k: v for k, v in vars(self).items() if k.startswith("callbacks__")})
-        return params
-
-    def set_params(self, **params):
-        """Set parameters of the net and of its parts.
-
-        Those of a fitted net take effect at its next `fit`; only `lr` and those of the optimiser
-        reach a net that goes on training (`partial_fit`, `warm_start`).
-
-        Parameters
-        ----------
-        **params : dict
-            Parameters by name; those of parts as ``module__name``, ``optimizer__name``,
-            ``criterion__name``, ``callbacks__name__parameter``.
-
-        Returns
-        -------
-        self : object
-            The net.
-        """
-        known = self._get_param_names()
-        for name, value in params.items():
-            if name not in known and not _is_part_parameter(name):
-                raise ValueError(
-                    f"Invalid parameter {name!r} for estimator {self}. Valid parameters are: "
-                    f"{known}, and those of its parts ({', '.join(_PARTS)}) as part__name."
-                )
-            setattr(self, name, value)
-            if self.initialized_ and self._is_virtual_param(name):
-                self._apply_virtual_params({name: value})
-        return self
-
-    def get_metadata_routing(self):
-        """Say which metadata `fit`, `partial_fit` and `score` take.
-
-        Returns
-        -------
-        routing : MetadataRequest
-            The requests.
-        """
-        return BaseEstimator.get_metadata_routing(self)
-
-    def _validate_params(self):
-        validate_parameter_constraints(
-            self._parameter_constraints,
-            self.get_params(deep=False),
-            caller_name=type(self).__name__,
-        )
-
-    def __setattr__(self, name, value):
-        if isinstance(value, nn.Module) and name in _spelled_parameters(type(self)):
-            # A parameter is stored as it is; fit says what is wrong with it.
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
-
-    __repr__ = BaseEstimator.__repr__
-
-
-# How rows are checked: anything numeric, as float32.
-_ROWS = {"dtype": np.float32, "accept_sparse": "csr", "allow_nd": True}
+# How rows are checked: anything numeric, cast to what the module computes in.
+_ROWS = {"accept_sparse": "csr", "allow_nd": True}
 
 # With these, a repeated row is not the same as a row of double weight.
 _DEPENDS_ON_REPEATS = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
@@ -488,38 +547,9 @@ def _first_rows(outputs, n, n_padded, device):
     return (outputs[:n] if outputs.ndim and len(outputs) == n_padded else outputs).to(device)
 
 
-@functools.cache
-def _spelled_parameters(cls):
-    """Names of the parameters that `cls` and the nets it derives from spell out."""
-    names = set()
-    for base in cls.__mro__:
-        if issubclass(base, BaseNet) and base is not BaseNet and "__init__" in vars(base):
-            for name, parameter in inspect.signature(base.__init__).parameters.items():
-                if parameter.kind is not parameter.VAR_KEYWORD and name != "self":
-                    names.add(name)
-    return frozenset(names)
-
-
-def _is_part_parameter(name):
-    part, separator, rest = name.partition("__")
-    return part in _PARTS and bool(separator) and bool(rest)
-
-
-def _refuse_unknown(cls, names):
-    spelled = _spelled_parameters(cls)
-    for name in sorted(names):
-        if name in spelled or _is_part_parameter(name):
-            continue
-        close = difflib.get_close_matches(name, [*spelled, *(f"{p}__..." for p in _PARTS)], n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise TypeError(
-            f"{cls.__name__} got an unexpected argument {name!r}.{hint} Arguments of its parts "
-            f"are written {', '.join(f'{part}__name' for part in _PARTS)}."
-        )
-
-
-def _as_numpy(values):
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values
+def real(values):
+    """Values in float64 where they are, else in float32."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def indexed(device):
@@ -529,22 +559,22 @@ def indexed(device):
     return device
 
 
-def _check_sample_weight(sample_weight, n_rows):
-    """Return the weights as float64 (n_rows,), or None."""
+def _check_sample_weight(sample_weight, n):
+    """Return the weights as float64 (n,), or None."""
     if sample_weight is None:
         return None
     if isinstance(sample_weight, numbers.Number):
-        sample_weight = np.full(n_rows, sample_weight, dtype=np.float64)
+        sample_weight = np.full(n, sample_weight, dtype=np.float64)
     weight = check_array(
-        _as_numpy(sample_weight), ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+        as_numpy(sample_weight), ensure_2d=False, dtype=np.float64, input_name="sample_weight"
     )
     if weight.ndim != 1:
         raise ValueError(
             f"Sample weights must be 1D array or scalar. Got {weight.ndim}D array instead."
         )
-    if len(weight) != n_rows:
+    if len(weight) != n:
         raise ValueError(
-            f"sample_weight.shape == {weight.shape}, expected {(n_rows,)}: one weight per row of X."
+            f"sample_weight.shape == {weight.shape}, expected {(n,)}: one weight per row of X."
         )
     if (weight < 0).any():
         raise ValueError("Negative values in data passed to `sample_weight`. Use weights >= 0.")

@@ -77,6 +77,9 @@ class NoisyChannelClassifier(NeuralNetClassifier):
         All classes there are, as for :class:`NeuralNetClassifier`. The column of a class without
         rows means nothing.
 
+    class_weight : "balanced", dict of label to float, or None, default=None
+        Weights of the noisy labels in the loss, as for :class:`NeuralNetClassifier`.
+
     train_split : callable or None, default=None
         Splits off validation data. Their labels are as noisy as the others, and ``"valid_loss"``
         is their loss behind the channel.
@@ -199,6 +202,7 @@ class NoisyChannelClassifier(NeuralNetClassifier):
         max_epochs=100,
         batch_size=64,
         classes=None,
+        class_weight=None,
         train_split=None,
         callbacks=None,
         warm_start=False,
@@ -215,6 +219,7 @@ class NoisyChannelClassifier(NeuralNetClassifier):
             max_epochs=max_epochs,
             batch_size=batch_size,
             classes=classes,
+            class_weight=class_weight,
             train_split=train_split,
             callbacks=callbacks,
             warm_start=warm_start,

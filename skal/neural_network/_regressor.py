@@ -1,10 +1,14 @@
 """The regressor."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import skorch
 import torch
+from sklearn.utils import check_array
 from torch import nn
 
+from skal.neural_network._inputs import as_numpy, shape_of
 from skal.neural_network._modules import MLP
 from skal.neural_network._net import _ROWS, BaseNet
 from skal.utils._compat import _fit_context
@@ -102,9 +106,16 @@ class NeuralNetRegressor(BaseNet, skorch.NeuralNetRegressor):
 
     Notes
     -----
-    X is cast to float32; a module that embeds integers casts back. Images and sequences (X of more
-    than two dimensions) reach the module as they are. Sparse matrices are made dense batch by
-    batch.
+    X is cast to what the module computes in: float64 where its weights are (``module.double()``,
+    ``torch.set_default_dtype``), else float32; a module that embeds integers casts back. Images and
+    sequences (X of more than two dimensions) reach the module as they are. Sparse matrices are made
+    dense batch by batch. A dict of arrays is for modules with several inputs: ``forward`` is called
+    with a batch of each by name; in it integers stay int64 and truth values bool.
+
+    Normalisations in frozen parts of a module (``requires_grad`` False for all their weights) keep
+    their running statistics while the rest trains. With ``max_epochs=0`` nothing is trained: the
+    net has the weights that the module's constructor gave it, see
+    :doc:`/user_guide/pretrained`.
 
     With `sample_weight` w of mean 1, the loss of a batch is the mean of :math:`w_i l_i`. A weight
     of 2 then equals a row that occurs twice: exactly where all rows fit in one batch, on average
@@ -176,10 +187,10 @@ class NeuralNetRegressor(BaseNet, skorch.NeuralNetRegressor):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features) or (n_samples, ...)
-            The rows.
+            The rows; or a dict of such arrays, the arguments of the module's ``forward``.
 
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            The targets.
+        y : array-like of shape (n_samples,), (n_samples, n_outputs) or (n_samples, ...)
+            The targets; a number for each pixel, for instance, where rows are images.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows in the loss.
@@ -204,7 +215,7 @@ class NeuralNetRegressor(BaseNet, skorch.NeuralNetRegressor):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features) or (n_samples, ...)
-            The rows.
+            The rows; or a dict of such arrays, the arguments of the module's ``forward``.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             The targets. The first call decides the scaling of ``standardize_y=True``.
@@ -228,17 +239,21 @@ class NeuralNetRegressor(BaseNet, skorch.NeuralNetRegressor):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features) or (n_samples, ...)
-            The rows.
+            The rows; or a dict of such arrays, the arguments of the module's ``forward``.
 
         Returns
         -------
-        y_pred : ndarray of shape (n_samples,) or (n_samples, n_outputs), dtype float64
-            The predictions, with as many dimensions as the `y` given to `fit`.
+        y_pred : ndarray of shape (n_samples,) or (n_samples, ...), dtype float64
+            The predictions, of the shape of the `y` given to `fit`.
         """
         outputs = self._outputs(X).double().numpy()
         if hasattr(self, "y_mean_"):
             outputs = outputs * self.y_scale_ + self.y_mean_
-        return outputs.ravel() if self._y_ndim == 1 else outputs
+        return outputs.reshape(-1, *self._y_shape)
+
+    def _checked_outputs(self, outputs):
+        # A number per pixel: (n, 1, height, width) or (n, height, width).
+        return super()._checked_outputs(outputs.flatten(1) if self._y_ndim > 2 else outputs)
 
     @property
     def predict_proba(self):
@@ -250,10 +265,22 @@ class NeuralNetRegressor(BaseNet, skorch.NeuralNetRegressor):
     def _checks(self):
         return {**_ROWS, "multi_output": True, "y_numeric": True}
 
+    def _validate_training_data(self, X, y, *, reset):
+        if len(shape_of(y)) < 3 or isinstance(X, Mapping):
+            return super()._validate_training_data(X, y, reset=reset)
+        # scikit-learn knows one or several numbers per row; those of pixels are checked here.
+        y = self._validate_target(y)
+        return super()._validate_training_data(X, y.reshape(len(y), -1), reset=reset)[0], y
+
+    def _validate_target(self, y):
+        return check_array(
+            as_numpy(y), dtype=np.float64, ensure_2d=False, allow_nd=True, input_name="y"
+        )
+
     def _learn_target(self, y, weight, classes):
         for name in ("y_mean_", "y_scale_"):
             vars(self).pop(name, None)
-        self._y_ndim = y.ndim
+        self._y_ndim, self._y_shape = y.ndim, y.shape[1:]
         y = y.reshape(len(y), -1).astype(np.float64)
         self.n_outputs_ = y.shape[1]
         if self.standardize_y:
@@ -263,8 +290,20 @@ class NeuralNetRegressor(BaseNet, skorch.NeuralNetRegressor):
             constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(self.y_mean_)
             self.y_scale_ = np.where(constant | (scale == 0), 1.0, scale)
 
+    def _learn_without_data(self):
+        columns = self.get_params_for("module").get("n_outputs")
+        if self.standardize_y or columns is None:
+            missing = "the scale of y (standardize_y=True)" if self.standardize_y else "n_outputs"
+            raise ValueError(
+                f"Weights alone do not say what {type(self).__name__} predicts: {missing} is not "
+                "in the file. Keep the whole net with pickle or joblib, or pass "
+                "standardize_y=False and module__n_outputs."
+            )
+        self._row_shape, self.n_outputs_ = None, columns
+        self._y_ndim, self._y_shape = (1, ()) if columns == 1 else (2, (columns,))
+
     def _encode_target(self, y):
-        """Targets in the units of the loss: float32 (n, n_outputs)."""
+        """Targets in the units of the loss: (n, n_outputs), float32 or float64 as the module."""
         y = y.reshape(len(y), -1).astype(np.float64)
         if y.shape[1] != self.n_outputs_:
             raise ValueError(
@@ -273,10 +312,21 @@ class NeuralNetRegressor(BaseNet, skorch.NeuralNetRegressor):
             )
         if hasattr(self, "y_mean_"):
             y = (y - self.y_mean_) / self.y_scale_
-        return y.astype(np.float32)
+        return y.astype(self._row_dtype)
+
+    def _decode_target(self, target):
+        if hasattr(self, "y_mean_"):
+            target = target * self.y_scale_ + self.y_mean_
+        return target.reshape(-1, *self._y_shape)
 
     def _meaning_of_outputs(self):
         return "one per column of y"
+
+    def _fitting_criterion(self):
+        return (
+            "It must take outputs and float targets of shape (n_samples, n_outputs), as "
+            "torch.nn.MSELoss does."
+        )
 
     def _remedy_for_divergence(self):
         return "Scale X" if self.standardize_y else "Scale X and y (standardize_y=True)"

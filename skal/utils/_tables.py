@@ -167,7 +167,7 @@ def n_rows(X):
         If `X` has no rows to count.
     """
     if is_mapping(X) and not hasattr(X, "shape"):
-        lengths = {len(value) for value in X.values()}
+        lengths = {n_rows(value) for value in X.values()}
         if len(lengths) == 1:
             return lengths.pop()
         raise ValueError(

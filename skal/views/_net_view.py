@@ -11,8 +11,8 @@ from scipy import sparse
 from torch import nn
 
 from skal.neural_network._device import check_device
-from skal.neural_network._loader import PreparedRows, as_float32, padded, take_tensor
-from skal.neural_network._net import CHUNK_VALUES, BaseNet, first_output, indexed
+from skal.neural_network._loader import PreparedRows, padded, take_tensor
+from skal.neural_network._net import CHUNK_VALUES, BaseNet, first_output, indexed, real
 from skal.neural_network._seed import preserved_generators
 from skal.utils._memory import keep_freed_memory
 from skal.utils._tables import n_rows
@@ -360,7 +360,8 @@ class NetView(PerturbationMixin):
         if isinstance(self.net, BaseNet):
             if isinstance(X, np.ndarray) and X.ndim > 1:
                 # Checked and cast chunk by chunk: a memory map is never copied whole.
-                return PreparedRows(X, self.net._validate_rows, as_float32)
+                cast = partial(np.asarray, dtype=self.net._row_dtype)
+                return PreparedRows(X, self.net._validate_rows, cast)
             X = self.net._validate_rows(X)
         elif not isinstance(X, (np.ndarray, torch.Tensor, Mapping)) and not sparse.issparse(X):
             X = np.asarray(X)
@@ -552,11 +553,11 @@ def _call(module, chunk):
 
 
 def _rowwise(outputs):
-    return as_columns(first_output(outputs)).float()
+    return real(as_columns(first_output(outputs)))
 
 
 def _flat(values):
-    return as_columns(values).flatten(1).float()
+    return real(as_columns(values).flatten(1))
 
 
 def _same(values):

@@ -596,7 +596,7 @@ def test_unknown_arguments_are_refused():
     [
         ({"lr": 0.0}, "The 'lr' parameter of NeuralNetRegressor"),
         ({"batch_size": 0}, "The 'batch_size' parameter of NeuralNetRegressor"),
-        ({"max_epochs": 0}, "The 'max_epochs' parameter of NeuralNetRegressor"),
+        ({"max_epochs": -1}, "The 'max_epochs' parameter of NeuralNetRegressor"),
         ({"module": "MLP"}, "The 'module' parameter of NeuralNetRegressor must be a callable"),
     ],
 )
