@@ -102,6 +102,13 @@ class InputError(Exception):
 
 def main(argv=None):
     """Run the comparison and return the exit status: 0, 2 for wrong input, 130 if interrupted."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in ("query", "label", "labels"):
+        from skal._cli_labeling import (
+            main as run_labeling,
+        )  # loads much that this job does not need
+
+        return run_labeling(argv)
     try:
         options = _parser().parse_args(argv)
         _run(options)
