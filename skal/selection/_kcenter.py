@@ -3,8 +3,9 @@
 import numpy as np
 
 from skal.selection._base import BatchSelector
-from skal.selection._engines.nearest import NearestCentre, farthest_first
+from skal.selection._engines.nearest import NearestCentre, farthest_first, first_of
 from skal.utils._compat import StrOptions
+from skal.utils._random import draw_seed, random_ranks
 
 
 class KCenterGreedy(BatchSelector):
@@ -86,11 +87,11 @@ class KCenterGreedy(BatchSelector):
         self.metric = metric
 
     def _select(self, rows, n_instances, rows_labeled, scores, rng):
-        first = None
+        seed, first = draw_seed(rng), None
         if rows_labeled is None and self.init != "origin":
-            first = first_row(rows, self.init, rng)
+            first = first_row(rows, self.init, seed)
         rows, fixed, ceiling = self._geometry(rows, rows_labeled)
-        return farthest_first(rows, n_instances, rng, fixed=fixed, ceiling=ceiling, first=first)
+        return farthest_first(rows, n_instances, seed, fixed=fixed, ceiling=ceiling, first=first)
 
     def _values(self, rows, rows_labeled, scores):
         norms = np.sqrt(rows.sq_norms())
@@ -113,12 +114,10 @@ class KCenterGreedy(BatchSelector):
         return rows, rows_labeled, rows.sq_norms() if self.init == "origin" else None
 
 
-def first_row(rows, init, rng):
+def first_row(rows, init, seed):
     """The first pick where nothing is labelled: of largest norm, ties at random, or any row."""
-    if init == "random":
-        return int(rng.randint(len(rows)))
-    sq_norms = rows.sq_norms()
-    return int(rng.choice(np.flatnonzero(sq_norms == sq_norms.max())))
+    rank = random_ranks(seed, len(rows))
+    return int(rank.argmax() if init == "random" else first_of(rows.sq_norms(), rank))
 
 
 def nearest_sq_distances(rows, fixed, ceiling=None):

@@ -9,6 +9,7 @@ import torch
 from skal.selection._base import BatchSelector
 from skal.selection._engines.determinant import explicit, greedy_variance, scaled, sq_sums
 from skal.utils._compat import Interval, StrOptions
+from skal.utils._random import draw_seed
 from skal.utils._rows import Rows
 
 _MAX_EXACT = 5000  # the larger of "auto"'s eigenproblems
@@ -144,7 +145,7 @@ class KDPP(BatchSelector):
 
 def _greedy(rows, n, rng):
     """Greedy maximisation of the determinant; fewer than `n` rows if the rank is less."""
-    return greedy_variance(rows, n, rng, stop=_RANK)
+    return greedy_variance(rows, n, draw_seed(rng), stop=_RANK)
 
 
 def _draw(share, uniform):

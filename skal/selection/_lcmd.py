@@ -14,6 +14,7 @@ from skal.selection._engines.nearest import (
     sq_distances,
 )
 from skal.selection._kcenter import first_row, nearest_sq_distances
+from skal.utils._random import CENTRE_RANKS, draw_seed, random_ranks
 
 _SPECULATED = 48  # farthest rows whose distances are computed together
 _BLOCK = 512  # centres in one GEMM of the first pass
@@ -84,8 +85,9 @@ class LCMD(BatchSelector):
     _prefix_stable = True
 
     def _select(self, rows, n_instances, rows_labeled, scores, rng):
-        first = first_row(rows, "max_norm", rng) if rows_labeled is None else None
-        return largest_cluster_first(rows, n_instances, rng, fixed=rows_labeled, first=first)
+        seed = draw_seed(rng)
+        first = first_row(rows, "max_norm", seed) if rows_labeled is None else None
+        return largest_cluster_first(rows, n_instances, seed, fixed=rows_labeled, first=first)
 
     def _values(self, rows, rows_labeled, scores):
         if rows_labeled is None:
@@ -93,7 +95,7 @@ class LCMD(BatchSelector):
         return nearest_sq_distances(rows, rows_labeled)
 
 
-def largest_cluster_first(rows, n, rng, *, fixed=None, first=None, speculated=_SPECULATED):
+def largest_cluster_first(rows, n, seed, *, fixed=None, first=None, speculated=_SPECULATED):
     """`n` positions, each the farthest row of the largest cluster at that time.
 
     Parameters
@@ -104,8 +106,8 @@ def largest_cluster_first(rows, n, rng, *, fixed=None, first=None, speculated=_S
     n : int
         How many rows to pick, at most `n_pool`.
 
-    rng : RandomState
-        Ranks rows, then centres, once.
+    seed : int
+        Ranks rows and centres.
 
     fixed : Rows of shape (m, D) or None, default=None
         Centres that are there before the first pick.
@@ -121,9 +123,10 @@ def largest_cluster_first(rows, n, rng, *, fixed=None, first=None, speculated=_S
     picks : list of n ints
         Distinct positions, in order of choice.
     """
-    rank = rng.permutation(len(rows))
+    rank = random_ranks(seed, len(rows))
     clusters = _Clusters(rows, fixed, speculated)
-    centre_rank = np.concatenate([rng.permutation(clusters.n_fixed), clusters.n_fixed + rank])
+    fixed_rank = random_ranks(seed, clusters.n_fixed, stream=CENTRE_RANKS)
+    centre_rank = np.concatenate([fixed_rank, rank])
     if first is not None:
         clusters.add(first)
     while len(clusters.chosen) < n:

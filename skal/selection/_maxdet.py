@@ -7,6 +7,7 @@ import numpy as np
 from skal.selection._base import BatchSelector
 from skal.selection._engines.determinant import PosteriorVariance, greedy_variance
 from skal.utils._compat import Interval
+from skal.utils._random import draw_seed
 
 
 class MaxDet(BatchSelector):
@@ -99,7 +100,7 @@ class MaxDet(BatchSelector):
 
     def _select(self, rows, n_instances, rows_labeled, scores, rng):
         sigma = self._sigma(rows, rows_labeled)
-        return greedy_variance(rows, n_instances, rng, sigma=sigma, fixed=rows_labeled)
+        return greedy_variance(rows, n_instances, draw_seed(rng), sigma=sigma, fixed=rows_labeled)
 
     def _values(self, rows, rows_labeled, scores):
         if rows_labeled is None:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from skal.selection._base import BatchSelector
+from skal.utils._random import draw_seed, random_ranks
 
 
 class TopK(BatchSelector):
@@ -23,8 +24,9 @@ class TopK(BatchSelector):
 
     Notes
     -----
-    Rows are sorted by (score, u), u being a random rank drawn once per row. Nothing keeps near
-    copies of one informative row from filling a batch. Cost: O(n_pool log n_pool).
+    The order is that of (score, u), u being a random rank of the row. Nothing keeps near copies of
+    one informative row from filling a batch. Cost: O(n_pool), and sorting the rows that are chosen
+    or tie with the last of these.
     With ``return_scores=True``, `select` returns the scores.
 
     Examples
@@ -39,7 +41,13 @@ class TopK(BatchSelector):
 
     def _select(self, rows, n_instances, rows_labeled, scores, rng):
         scores = self._values(rows, rows_labeled, scores)
-        return np.lexsort((rng.permutation(len(scores)), -scores))[:n_instances]
+        cut = np.partition(scores, len(scores) - n_instances)[len(scores) - n_instances]
+        likely = np.flatnonzero(scores >= cut)
+        values = scores[likely]
+        if len(np.unique(values)) == n_instances:
+            return likely[np.argsort(-values)]
+        rank = random_ranks(draw_seed(rng), len(scores))[likely]
+        return likely[np.lexsort((-rank, -values))][:n_instances]
 
     def _values(self, rows, rows_labeled, scores):
         if scores is not None:

@@ -11,6 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from skal.selection._base import BatchSelector
 from skal.utils._compat import Interval, StrOptions
+from skal.utils._random import draw_seed, random_ranks
 from skal.utils._rows import Rows
 
 _MINI_BATCH_FROM = 10_000_000  # rows x clusters
@@ -116,7 +117,8 @@ class TypicalClusters(BatchSelector):
         Z, _ = self._matrix(rows, rows_labeled)
         n_clusters = min(len(Z) - n_pool + n_instances, self.max_clusters)
         members = _members(_k_means(Z, n_clusters, rng))
-        rank, cluster_rank = rng.permutation(n_pool), rng.permutation(len(members))
+        seed = draw_seed(rng)
+        rank, cluster_rank = random_ranks(seed, n_pool), rng.permutation(len(members))
 
         queue = []
         for k, inside in enumerate(members):

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from sklearn.utils import get_tags
 
+from skal.selection._engines.clocks import sample_by_distance
 from skal.selection._engines.clusters import by_kmeans, by_mean_shift
-from skal.selection._engines.nearest import sample_by_distance
 from skal.strategies._base import QueryStrategy
 from skal.utils._compat import Interval, StrOptions
+from skal.utils._random import draw_seed
 from skal.utils._rows import Rows, full_precision
 from skal.utils._tags import QueryStrategyTags
 from skal.views import has_net
@@ -252,7 +253,7 @@ class RALIF(QueryStrategy):
             return np.arange(n_instances)
         if self.diversity == "kmeans++":
             picks = sample_by_distance(
-                rows, n_instances, rng, fixed=self._rows_labeled, first=0, tol=_SAME
+                rows, n_instances, draw_seed(rng), fixed=self._rows_labeled, first=0, tol=_SAME
             )
             return np.asarray(picks)
         Z = rows.dense().cpu().double().numpy()

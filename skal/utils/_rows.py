@@ -302,6 +302,10 @@ class Rows:
 
     def _take(self, index, dtype, device):
         """(features, factors) at `index`, divided and shifted, as tensors."""
+        if self._divisors is None and self._shift is None and isinstance(index, slice):
+            if all(_is_tensor(part, dtype, device) for part in self.parts()):
+                factors = None if self._factors is None else self._factors[index]
+                return self._features[index], factors
         # What float32 cannot hold must not be rounded before it is divided and shifted.
         wide = self._divisors is not None or (self._shift is not None and not self._is_narrow())
         first = torch.float64 if wide else dtype
@@ -420,6 +424,10 @@ def _matrix(values, name):
     if not real:
         raise TypeError(f"{name} must hold real numbers. Got dtype {values.dtype} instead.")
     return values
+
+
+def _is_tensor(matrix, dtype, device):
+    return isinstance(matrix, torch.Tensor) and matrix.dtype == dtype and matrix.device == device
 
 
 def _is_float64(matrix):

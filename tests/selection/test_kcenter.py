@@ -11,6 +11,7 @@ from scipy.stats import chisquare
 
 from skal.selection import KCenterGreedy
 from skal.selection._engines import nearest as engine
+from skal.utils._random import random_ranks
 from skal.utils._rows import Rows
 
 
@@ -234,9 +235,9 @@ def test_lattices_with_many_ties_match_the_ranked_loop(seed, n, width, n_labeled
     fixed = Rows(labeled) if n_labeled else None
     for candidates in (1, 2, 512):
         picks = engine.farthest_first(
-            Rows(Z), n, np.random.RandomState(seed), fixed=fixed, first=first, candidates=candidates
+            Rows(Z), n, seed, fixed=fixed, first=first, candidates=candidates
         )
-        rank = np.random.RandomState(seed).permutation(40)
+        rank = random_ranks(seed, 40)
         assert picks == brute_force(Z, n, labeled, first=first, rank=rank)
 
 
@@ -254,9 +255,8 @@ def test_ties_are_broken_uniformly(candidates):
     rows = Rows(np.eye(4))
     orders = {}
     for seed in range(1200):
-        rng = np.random.RandomState(seed)
-        first = int(rng.randint(4))
-        order = tuple(engine.farthest_first(rows, 4, rng, first=first, candidates=candidates))
+        first = int(np.random.RandomState(seed).randint(4))
+        order = tuple(engine.farthest_first(rows, 4, seed, first=first, candidates=candidates))
         orders[order] = orders.get(order, 0) + 1
     assert len(orders) == 24
     assert chisquare(list(orders.values())).pvalue > 1e-3

@@ -1,5 +1,6 @@
 """k-means++ seeding against enumeration of its law, and on rows that go wrong easily."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from scipy.stats import chisquare
 
 from skal.selection import KMeansPlusPlus
-from skal.selection._engines import nearest as engine
+from skal.selection._engines.clocks import SIZES, sample_by_distance
 from skal.utils._rows import Rows
 
 
@@ -43,7 +44,7 @@ def assert_follows(draw, table, n_draws=2500):
     """Chi-square of `draw(seed)` against a table of probabilities, rare batches together."""
     counts = dict.fromkeys(table, 0)
     for seed in range(n_draws):
-        counts[tuple(draw(np.random.RandomState(seed)))] += 1
+        counts[tuple(draw(seed))] += 1
     expected = np.array([table[batch] * n_draws for batch in counts])
     observed = np.array(list(counts.values()), dtype=float)
     rare = expected < 8
@@ -53,100 +54,23 @@ def assert_follows(draw, table, n_draws=2500):
     assert chisquare(observed, expected).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("n_draws", [1, 2, 32])
+@pytest.mark.parametrize("together", [1, 1024])
 @pytest.mark.parametrize("kind", ["dense", "factored"])
-def test_ordered_triples_follow_the_law(kind, n_draws, rng):
-    """n_draws=1 refreshes before every proposal, 32 accepts and rejects from one old bound."""
+def test_ordered_triples_follow_the_law(kind, together, rng):
+    """Whether rows fire one at a time or all before one horizon."""
     features, factors = rng.standard_normal((6, 2)), rng.standard_normal((6, 2))
     Z = features if kind == "dense" else dense(features, factors)
     rows = Rows(features) if kind == "dense" else Rows(features, factors)
+    sizes = replace(SIZES, few=0, together=together)
     assert_follows(
-        lambda rng: engine.sample_by_distance(
-            rows, 3, rng, first=0, first_draws=n_draws, max_draws=n_draws
-        ),
-        law(Z, 3, first=0),
+        lambda seed: sample_by_distance(rows, 3, seed, first=0, sizes=sizes), law(Z, 3, first=0)
     )
-
-
-@pytest.mark.parametrize("n_draws", [1, 4])
-def test_law_where_other_groups_are_left_out(n_draws, rng, monkeypatch):
-    """Two of the rows' factors lead, and products across groups are as large as within."""
-    monkeypatch.setattr(engine, "_MET_BY_ALL", 2)
-    features, factors = rng.standard_normal((6, 2)), rng.uniform(0.5, 1.0, (6, 2))
-    rows = Rows(features, factors)
-    assert len(set(rows.leading_factors())) == 2
-    assert_follows(
-        lambda rng: engine.sample_by_distance(
-            rows, 4, rng, first=0, first_draws=n_draws, max_draws=n_draws
-        ),
-        law(dense(features, factors), 4, first=0),
-    )
-
-
-def residual_rows(rng, n, n_features, n_classes):
-    """Rows as BADGE makes them."""
-    P = rng.dirichlet(np.full(n_classes, 0.3), n)
-    P[np.arange(n), P.argmax(1)] -= 1.0
-    return Rows(np.abs(rng.standard_normal((n, n_features))), P)
-
-
-def test_bounds_within_groups_are_bounds(rng):
-    rows = residual_rows(rng, 300, 8, 4)
-    Z = dense(*rows.parts())
-    near = engine.NearestCentre(rows, zero_below=np.zeros(300), settle=True)
-    for k in range(0, 150, 5):
-        near.add(k, 0.0)
-    near.refresh()
-    for k in range(150, 300, 5):
-        near.add(k, 0.0)
-    near.refresh_within_groups()
-    exact = ((Z[:, None] - Z[::5]) ** 2).sum(2).min(1)
-    assert (near.upper >= exact * (1 - 1e-9)).all()
-    assert np.median(near.upper / np.maximum(exact, 1e-12)) < 1.1  # and say something
-    near.refresh()
-    assert (near.upper <= 1.3 * exact + 1e-24).all()  # nothing is left out for good
-
-
-def test_groups_save_products_and_keep_the_prefix(rng, monkeypatch):
-    rows = residual_rows(rng, 6000, 10, 10)
-    products, compute = [], Rows.products
-
-    def counted(self, block, **options):
-        products.append(len(self) * len(block))
-        return compute(self, block, **options)
-
-    monkeypatch.setattr(Rows, "products", counted)
-    whole = KMeansPlusPlus(random_state=0).select(rows, 800)
-    assert len(set(whole)) == 800
-    assert sum(products) < 0.6 * 6000 * 800
-    for n in (100, 129, 500):
-        np.testing.assert_array_equal(KMeansPlusPlus(random_state=0).select(rows, n), whole[:n])
-
-
-def test_groups_that_say_nothing_are_given_up(monkeypatch):
-    """Each group holds rows that only the other group has centres for, as soon as one is drawn."""
-    rng = np.random.RandomState(0)
-    lead = rng.randint(2, size=2000)
-    factors = np.where(lead[:, None] == np.arange(2), 1.0, 1.0 - 1e-6)
-    rows = Rows(rng.standard_normal((400, 2)).repeat(5, axis=0), factors)
-    refreshed = []
-    refresh = engine.NearestCentre.refresh
-    monkeypatch.setattr(
-        engine.NearestCentre,
-        "refresh",
-        lambda self, *args: refreshed.append(len(self.chosen)) or refresh(self, *args),
-    )
-    picks = KMeansPlusPlus(random_state=0).select(rows, 600)
-    assert len(set(picks)) == 600
-    # One of each five equal but for 1e-6 comes first.
-    assert len(set(picks[:380] // 5)) == 380
-    assert max(refreshed) > 128
 
 
 def test_law_with_labelled_rows(rng):
     Z, Z_labeled = rng.standard_normal((6, 2)), rng.standard_normal((3, 2))
     assert_follows(
-        lambda rng: KMeansPlusPlus(random_state=rng).select(Z, 2, Z_labeled=Z_labeled),
+        lambda seed: KMeansPlusPlus(random_state=seed).select(Z, 2, Z_labeled=Z_labeled),
         law(Z, 2, Z_labeled=Z_labeled),
     )
 
@@ -156,44 +80,13 @@ def test_law_where_float32_sees_nothing(rng):
     offsets = rng.standard_normal((6, 2))
     Z = np.array([1.0, -1.0]) * np.repeat([[1.0], [-1.0]], 3, axis=0) + 1e-5 * offsets
     pairs = law(Z, 3, first=0)
-    assert_follows(lambda rng: engine.sample_by_distance(Rows(Z), 3, rng, first=0), pairs)
+    assert_follows(lambda seed: sample_by_distance(Rows(Z), 3, seed, first=0), pairs)
 
 
 def test_law_of_heavy_tails(rng):
     """Norms over six decades."""
     Z = rng.standard_normal((6, 3)) * np.logspace(0, -6, 6)[:, None]
-    assert_follows(
-        lambda rng: engine.sample_by_distance(Rows(Z), 3, rng, first=5), law(Z, 3, first=5)
-    )
-
-
-def test_bounds_are_bounds(rng):
-    """Every bound is at least the distance, and little more, whatever the rows are like."""
-    features = rng.standard_normal((400, 30)) * np.logspace(0, -8, 400)[:, None]
-    cases = {
-        "heavy tails": Rows(features),
-        "shifted": Rows(rng.standard_normal((400, 30)) + 100),
-        "float32, positive": Rows(np.abs(rng.standard_normal((400, 300))).astype(np.float32)),
-        "factored": Rows(features, rng.dirichlet(np.ones(7) / 10, 400)),
-        "tight groups": Rows(np.repeat(rng.standard_normal((8, 30)), 50, axis=0)
-                             + 1e-4 * rng.standard_normal((400, 30))),
-    }  # fmt: skip
-    for what, rows in cases.items():
-        Z = dense(features, rows.parts()[1]) if rows.is_factored else np.asarray(rows.parts()[0])
-        Z = Z.astype(np.float64)
-        for settle in (False, True):
-            near = engine.NearestCentre(rows, zero_below=np.zeros(400), settle=settle)
-            for k in range(0, 400, 7):
-                near.add(k, 0.0)
-            near.refresh()
-            exact = ((Z[:, None] - Z[::7]) ** 2).sum(2).min(1)
-            others = np.setdiff1d(np.arange(400), near.chosen)
-            upper, exact = near.upper[others], exact[others]
-            assert (upper >= exact * (1 - 1e-9)).all(), what
-            if settle:
-                assert (upper <= 1.3 * exact + 1e-24).all(), what
-            near.exact(others)
-            np.testing.assert_allclose(near.upper[others], exact, rtol=1e-7, err_msg=what)
+    assert_follows(lambda seed: sample_by_distance(Rows(Z), 3, seed, first=5), law(Z, 3, first=5))
 
 
 def test_first_pick(rng):
@@ -312,18 +205,6 @@ def test_same_law_on_every_device(device):
     Z = np.random.RandomState(0).standard_normal((500, 10)).astype(np.float32)
     picks = KMeansPlusPlus(random_state=0).select(torch.from_numpy(Z).to(device), 50)
     assert len(set(picks)) == 50
-
-
-def test_few_passes_over_the_pool(rng, monkeypatch):
-    passes = []
-    cover = engine.NearestCentre._cover
-    monkeypatch.setattr(
-        engine.NearestCentre,
-        "_cover",
-        lambda self, group, a, b: passes.append(b - a) or cover(self, group, a, b),
-    )
-    KMeansPlusPlus(random_state=0).select(rng.standard_normal((5000, 30)), 1000)
-    assert len(passes) <= 16
 
 
 def test_scores_returned(rng):

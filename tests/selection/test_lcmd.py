@@ -9,6 +9,7 @@ from scipy.stats import chisquare
 
 from skal.selection import LCMD
 from skal.selection import _lcmd as lcmd
+from skal.utils._random import CENTRE_RANKS, random_ranks
 from skal.utils._rows import Rows
 
 
@@ -46,7 +47,7 @@ def brute_force(Z, n, Z_labeled=None, *, rank=None, centre_rank=None, first=None
         nearest[distance < value] = n_centres
         value = np.minimum(value, distance)
         nearest[pick], value[pick] = n_centres, 0.0
-        ranks.append(len(fixed) + rank[pick])
+        ranks.append(rank[pick])
         picks.append(pick)
         n_centres += 1
     return picks
@@ -94,12 +95,12 @@ def test_picks_in_small_blocks(rng, monkeypatch, speculated, n_labeled):
     picks = lcmd.largest_cluster_first(
         Rows(Z),
         200,
-        np.random.RandomState(0),
+        0,
         fixed=Rows(labeled) if n_labeled else None,
         first=None if n_labeled else 7,
         speculated=speculated,
     )
-    rank = np.random.RandomState(0).permutation(200)
+    rank = random_ranks(0, 200)
     assert picks == brute_force(Z, 200, labeled, rank=rank, first=7)
 
 
@@ -110,14 +111,14 @@ def test_lattices_with_many_ties_match_the_ranked_loop(seed, n, width, n_labeled
     rng = np.random.RandomState(seed)
     Z = rng.randint(0, 3, (40, width)).astype(np.float32)
     labeled = rng.randint(0, 3, (n_labeled, width)).astype(np.float32)
-    ranks = np.random.RandomState(seed)
-    rank, centre_rank = ranks.permutation(40), ranks.permutation(n_labeled)
+    rank = random_ranks(seed, 40)
+    centre_rank = random_ranks(seed, n_labeled, stream=CENTRE_RANKS)
     expected = brute_force(Z, n, labeled, rank=rank, centre_rank=centre_rank, first=3)
     for speculated in (1, 4, 48):
         picks = lcmd.largest_cluster_first(
             Rows(Z),
             n,
-            np.random.RandomState(seed),
+            seed,
             fixed=Rows(labeled) if n_labeled else None,
             first=None if n_labeled else 3,
             speculated=speculated,

@@ -86,7 +86,7 @@ def test_picks_in_small_blocks(rng, monkeypatch, space, candidates):
     features, factors = rng.standard_normal((150, 3)), rng.standard_normal((150, 2))
     rows = as_space(features, factors, space)
     picks = determinant.greedy_variance(
-        rows, 50, rng, sigma=0.5, fixed=rows.gather(np.arange(8)), candidates=candidates
+        rows, 50, 0, sigma=0.5, fixed=rows.gather(np.arange(8)), candidates=candidates
     )
     Z = dense(features, factors)
     assert picks == brute_force(Z, 50, 0.5, Z[:8])
@@ -197,9 +197,7 @@ def test_zeros_are_a_uniform_sample():
 
 def test_ties_of_more_rows_than_are_kept_exact():
     Z = np.eye(10, dtype=np.float32)[np.arange(1000) % 10]
-    picks = determinant.greedy_variance(
-        Rows(Z), 15, np.random.RandomState(0), sigma=0.1, candidates=20
-    )
+    picks = determinant.greedy_variance(Rows(Z), 15, 0, sigma=0.1, candidates=20)
     assert sorted(np.array(picks[:10]) % 10) == list(range(10)) and len(set(picks)) == 15
 
 

@@ -18,6 +18,7 @@ from skal.selection._engines.nearest import (
     product_dtype,
     product_error,
 )
+from skal.utils._random import random_ranks
 from skal.utils._rows import Rows
 
 _CANDIDATES = 512  # rows that are kept exact
@@ -34,7 +35,7 @@ _ZERO = 1e-12  # a variance below this share of the squared norm counts as 0
 _LOOSE = 0.02  # bounds that exceed the variance by more than this share are made anew
 
 
-def greedy_variance(rows, n, rng, *, sigma=0.0, fixed=None, stop=0.0, candidates=_CANDIDATES):
+def greedy_variance(rows, n, seed, *, sigma=0.0, fixed=None, stop=0.0, candidates=_CANDIDATES):
     """Up to `n` positions, each the row of largest posterior variance given all before it.
 
     Parameters
@@ -45,8 +46,8 @@ def greedy_variance(rows, n, rng, *, sigma=0.0, fixed=None, stop=0.0, candidates
     n : int
         How many rows to pick, at most `n_pool`.
 
-    rng : RandomState
-        Ranks the rows once; of rows of equal variance the highest rank comes first.
+    seed : int
+        Ranks the rows; of rows of equal variance the highest rank comes first.
 
     sigma : float, default=0.0
         Standard deviation of the noise, in units of the rows.
@@ -67,7 +68,7 @@ def greedy_variance(rows, n, rng, *, sigma=0.0, fixed=None, stop=0.0, candidates
         Distinct positions, in order of choice.
     """
     variances = PosteriorVariance(rows, sigma, fixed)
-    rank = rng.permutation(len(rows))
+    rank = random_ranks(seed, len(rows))
     candidates = min(candidates, max(8, _FRONT_NUMBERS // variances.state.width))
     picks = []
     while len(picks) < n:

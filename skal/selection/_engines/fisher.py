@@ -14,6 +14,7 @@ import torch
 
 from skal.selection._engines.nearest import first_of
 from skal.utils._memory import keep_freed_memory
+from skal.utils._random import draw_seed, random_ranks
 
 _CHUNK_NUMBERS = 2**20  # of float64 in the products of one chunk of rows
 _BAND = 8  # features whose products with all later features are made at once
@@ -99,7 +100,7 @@ def fisher_greedy(pool, labeled, n_instances, rng, *, regularization=1.0, oversa
     gathered.diagonal().add_(regularization)
     design = _Design(pool[0], pool[1] * share, gathered, everything)
 
-    rank, chosen = rng.permutation(n), []
+    rank, chosen = random_ranks(draw_seed(rng), n), []
     n_forward = min(n, max(n_instances, int(oversample * n_instances)))
     for _ in range(n_forward):
         gains = design.gains()

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from skal.utils._memory import keep_freed_memory
+from skal.utils._random import draw_seed, random_ranks
 
 # Of float64 in the joint probabilities of one chunk of rows; on a CPU it stays in the cache.
 _CHUNK_NUMBERS, _CPU_NUMBERS = 2**22, 2**17
@@ -54,7 +55,7 @@ def joint_entropy_greedy(P, n_instances, rng, *, max_configurations=40_000):
     conditional = torch.cat(parts) / T
     first = (_entropies(P.mean(2)) - conditional).clamp_min(0.0)
     bounds = first.clone()
-    rank = torch.as_tensor(rng.permutation(n), device=P.device)
+    rank = torch.as_tensor(random_ranks(draw_seed(rng), n), device=P.device)
     chosen, current = [], first
     for _ in range(n_instances):
         if chosen:

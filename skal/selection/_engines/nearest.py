@@ -1,34 +1,23 @@
-"""The lazy, blocked engine behind selectors that add one centre after another.
+"""Greedy k-center without a pass over the pool per pick, and distances to the nearest centre.
 
-Both need the squared distance of every row to its nearest centre after each pick, and one pass over
-the pool per pick is bound by memory. But these distances only fall, so old ones are upper bounds:
-
-- `sample_by_distance` (k-means++) proposes from old bounds and accepts with the ratio of the
-  distance now to the bound: an exact draw from the distances now;
-- `farthest_first` (k-center) keeps the few rows of largest bound exact, and goes on while the best
-  of them beats the bound of all others. Rows whose bound is lower need not be looked at, however
-  many centres there are.
+The squared distance of a row to its nearest centre only falls, so that an old one is an upper
+bound. `farthest_first` keeps the few rows of largest bound exact, and goes on while the best of
+them beats the bound of all others. Rows whose bound is lower need not be looked at, however many
+centres there are.
 
 Bounds are brought up for many centres at once, in one GEMM (`NearestCentre.refresh`). They come
 from float32 products plus all those can be wrong by; whatever decides is computed in float64 from
-from differences of rows, so equal rows are at distance 0 exactly and equal distances tie.
-
-A bound stays one whatever centres it leaves out. Gradients of the last layer point away from the
-class that was predicted, so that the centre nearest to a row nearly always has the prediction of
-the row: `sample_by_distance` leaves out the others, and nine in ten products with ten classes, as
-long as its proposals are accepted.
+differences of rows, so equal rows are at distance 0 exactly and equal distances tie. A bound stays
+one whatever centres it leaves out.
 """
-
-from functools import cached_property
 
 import numpy as np
 import torch
 
+from skal.utils._random import random_ranks
 from skal.utils._rows import Rows
 
 _CANDIDATES = 512  # rows that `farthest_first` keeps exact
-_FIRST_DRAWS, _MAX_DRAWS = 128, 256  # proposals of `sample_by_distance` between refreshes
-_MET_BY_ALL = 128  # centres that all rows are compared with, whatever their group
 _BLOCK = 512  # centres in one GEMM of a refresh
 _FEW, _LANES = 16, 16  # up to so many centres go first in a product; more, in multiples, last
 _ALWAYS = np.iinfo(np.int64).max
@@ -44,7 +33,7 @@ _CANCELLED = 1e-6
 _VAGUE = 64.0
 
 
-def farthest_first(rows, n, rng, *, fixed=None, ceiling=None, first=None, candidates=_CANDIDATES):
+def farthest_first(rows, n, seed, *, fixed=None, ceiling=None, first=None, candidates=_CANDIDATES):
     """Greedy k-center: `n` positions, each the row farthest from all centres before it.
 
     Parameters
@@ -55,8 +44,8 @@ def farthest_first(rows, n, rng, *, fixed=None, ceiling=None, first=None, candid
     n : int
         How many rows to pick, at most `n_pool`.
 
-    rng : RandomState
-        Ranks the rows once; of rows at equal distance the highest rank comes first.
+    seed : int
+        Ranks the rows; of rows at equal distance the highest rank comes first.
 
     fixed : Rows of shape (m, D) or None, default=None
         Centres that are there before the first pick.
@@ -77,7 +66,7 @@ def farthest_first(rows, n, rng, *, fixed=None, ceiling=None, first=None, candid
     """
     near = NearestCentre(rows, fixed, ceiling=ceiling)
     candidates = near.at_most(candidates)
-    rank = rng.permutation(len(rows))
+    rank = random_ranks(seed, len(rows))
     if first is not None:
         near.add(first, -np.inf)
     near.refresh(upto=max(near.at_most(_BLOCK), near.n_fixed // 8))  # far rows see the rest later
@@ -85,88 +74,6 @@ def farthest_first(rows, n, rng, *, fixed=None, ceiling=None, first=None, candid
         front, rest = _exact_front(near, rank, candidates)
         _pick_from_front(near, n, front, rank, rest)
     return near.chosen
-
-
-def sample_by_distance(
-    rows,
-    n,
-    rng,
-    *,
-    fixed=None,
-    first=None,
-    tol=0.0,
-    first_draws=_FIRST_DRAWS,
-    max_draws=_MAX_DRAWS,
-):
-    """k-means++ seeding: `n` positions, each drawn with probability proportional to D^2.
-
-    Parameters
-    ----------
-    rows : Rows of shape (n_pool, D)
-        The pool.
-
-    n : int
-        How many rows to pick, at most `n_pool`.
-
-    rng : RandomState
-        What is drawn from it does not depend on `n`.
-
-    fixed : Rows of shape (m, D) or None, default=None
-        Centres that are there before the first pick.
-
-    first : int or None, default=None
-        The first pick. Needed where `fixed` is None.
-
-    tol : float, default=0.0
-        A squared distance of at most `tol` times the squared norm of the row counts as 0.
-
-    first_draws, max_draws : int, default=128, 256
-        Fewest and most proposals between two refreshes.
-
-    Returns
-    -------
-    picks : list of n ints
-        Distinct positions, in order of choice. Where all distances are 0, the rest is uniform.
-    """
-    near = NearestCentre(rows, fixed, zero_below=tol * rows.sq_norms(), settle=True)
-    if first is not None:
-        near.add(first, 0.0)
-    first_draws, max_draws = near.at_most(first_draws), near.at_most(max_draws)
-    n_draws, loose = first_draws, False
-    while len(near.chosen) < n:
-        if loose or len(near.chosen) < _MET_BY_ALL:
-            near.refresh()
-        else:
-            near.refresh_within_groups()
-        if not near.upper.any():
-            left = np.setdiff1d(np.arange(len(rows)), near.chosen)
-            return near.chosen + rng.permutation(left)[: n - len(near.chosen)].tolist()
-        n_accepted = _draw_and_accept(near, n, rng, n_draws)
-        loose = n_accepted < 0.3 * n_draws
-        if n_accepted > 0.6 * n_draws:
-            n_draws = min(2 * n_draws, max_draws)
-        elif loose:
-            n_draws = max(n_draws // 2, first_draws)
-    return near.chosen
-
-
-def _draw_and_accept(near, n, rng, n_draws):
-    """Propose rows from the bounds and keep each with probability distance / bound."""
-    share = np.cumsum(near.upper / near.upper.max())
-    draws = np.searchsorted(share, rng.random_sample(n_draws) * share[-1], side="right")
-    draws = np.minimum(draws, np.flatnonzero(near.upper)[-1])  # rounding at the very end
-    bars = rng.random_sample(n_draws) * near.upper[draws]
-    near.exact(draws)
-    value, zero_below = near.upper[draws], near.zero_below[draws]
-    drawn, sq_norms = near.rows.gather(draws), near.sq_norms[draws]
-    between = sq_distances(drawn, sq_norms, drawn, sq_norms).numpy()
-    between[between <= zero_below] = 0.0
-    n_before = len(near.chosen)
-    for k, position in enumerate(draws.tolist()):
-        if bars[k] < value[k] and len(near.chosen) < n:
-            near.add(position, 0.0)
-            np.minimum(value, between[k], out=value)
-    return len(near.chosen) - n_before
 
 
 def _pick_from_front(near, n, front, rank, rest):
@@ -185,7 +92,7 @@ def _pick_from_front(near, n, front, rank, rest):
         estimate -= 2.0 * rows.products(centre, dtype=torch.float64).numpy()[:, 0]
         nearer = np.flatnonzero(estimate <= value * (1.0 + 1e-9) + error)
         if len(nearer):
-            exact = _sq_differences(rows, nearer, centre, np.zeros(len(nearer), dtype=np.int64))
+            exact = sq_differences(rows, nearer, centre, np.zeros(len(nearer), dtype=np.int64))
             value[nearer] = np.minimum(value[nearer], exact)
     alive = value > -np.inf
     near.upper[front[alive]] = value[alive]
@@ -299,24 +206,6 @@ class NearestCentre:
                 self._cover(positions[group], a, min(a + step, n_centres))
             positions, covered = positions[~group], covered[~group]
 
-    def refresh_within_groups(self):
-        """Lower the bounds by the centres added since the last refresh, each in its group only."""
-        if self._group_of is None:
-            self.refresh()
-            return
-        new = np.array(self.chosen[self.n_lowered :], dtype=np.int64)
-        self.n_lowered = len(self.chosen)
-        for group in np.unique(self._group_of[new]):
-            members = np.flatnonzero(self._group_of == group)
-            centres = new[self._group_of[new] == group]
-            block = self._block(self.rows.gather(centres), self.sq_norms[centres])
-            self._lower(members, [block], self.n_centres)
-
-    @cached_property
-    def _group_of(self):
-        """The group of each row: the column where its factor is largest. None: no groups."""
-        return self.rows.leading_factors()
-
     def exact(self, positions, n_centres=None):
         """Make the bounds of some rows the exact distances to the first `n_centres` (all) centres.
 
@@ -380,7 +269,7 @@ class NearestCentre:
         step = self.at_most(_EXACT_ROWS)
         for a in range(start, n_centres, step):
             centres, centre_sq_norms = self._centres(a, min(a + step, n_centres))
-            found = _nearest_sq_distance(rows, sq_norms, centres, centre_sq_norms)
+            found = nearest_sq_distance(rows, sq_norms, centres, centre_sq_norms)
             value = np.minimum(value, found)
         if self.zero_below is not None:
             value[value <= self.zero_below[positions]] = 0.0
@@ -394,7 +283,7 @@ class NearestCentre:
             return self.fixed.gather(slice(a, b)), self.fixed.sq_norms()[a:b]
         if a < self.n_fixed:
             parts = self._centres(a, self.n_fixed), self._centres(self.n_fixed, b)
-            return _stack(*(part[0] for part in parts)), np.concatenate([p[1] for p in parts])
+            return stack(*(part[0] for part in parts)), np.concatenate([p[1] for p in parts])
         positions = np.array(self.chosen[a - self.n_fixed : b - self.n_fixed])
         return self.rows.gather(positions), self.sq_norms[positions]
 
@@ -419,11 +308,14 @@ def _lowest(chunk, block, offset):
 
 def product_dtype(rows, fixed):
     """float32, unless squares would leave its range."""
-    for part in (rows,) if fixed is None else (rows, fixed):
-        for sq_norm in part.max_sq_norms():
-            if not 1e-10 <= sq_norm <= 1e24:
-                return torch.float64
-    return torch.float32
+    parts = (rows,) if fixed is None else (rows, fixed)
+    return dtype_for([sq_norm for part in parts for sq_norm in part.max_sq_norms()])
+
+
+def dtype_for(sq_norms):
+    """float32, unless squares of rows that are as long as this at most would leave its range."""
+    fits = all(1e-10 <= sq_norm <= 1e24 for sq_norm in sq_norms)
+    return torch.float32 if fits else torch.float64
 
 
 def product_error(widths, dtype):
@@ -444,7 +336,7 @@ def as_slice(positions):
     return positions
 
 
-def _stack(top, bottom):
+def stack(top, bottom):
     """Rows in float64 on the CPU, one below the other."""
     return Rows(*(torch.cat(pair) for pair in zip(top.parts(), bottom.parts(), strict=True)))
 
@@ -452,17 +344,17 @@ def _stack(top, bottom):
 # ---------------------------------------------------------------- distances in float64
 
 
-def _nearest_sq_distance(rows, sq_norms, centres, centre_sq_norms):
+def nearest_sq_distance(rows, sq_norms, centres, centre_sq_norms):
     """Squared distance of each row to the nearest of some centres: ndarray (len(rows),).
 
     The product finds the nearest centre; the distance to it is taken from the difference.
     """
     table, cancelled = _expanded(rows, sq_norms, centres, centre_sq_norms)
     every = np.arange(len(rows))
-    value = _sq_differences(rows, every, centres, table.argmin(1).numpy())
+    value = sq_differences(rows, every, centres, table.argmin(1).numpy())
     i, j = (part.numpy() for part in torch.nonzero(cancelled, as_tuple=True))
     if len(i):
-        np.minimum.at(value, i, _sq_differences(rows, i, centres, j))
+        np.minimum.at(value, i, sq_differences(rows, i, centres, j))
     return value
 
 
@@ -471,7 +363,7 @@ def sq_distances(rows, sq_norms, centres, centre_sq_norms):
     table, cancelled = _expanded(rows, sq_norms, centres, centre_sq_norms)
     i, j = torch.nonzero(cancelled, as_tuple=True)
     if len(i):
-        table[i, j] = torch.from_numpy(_sq_differences(rows, i.numpy(), centres, j.numpy()))
+        table[i, j] = torch.from_numpy(sq_differences(rows, i.numpy(), centres, j.numpy()))
     return table
 
 
@@ -482,7 +374,7 @@ def _expanded(rows, sq_norms, centres, centre_sq_norms):
     return table, table <= scale.mul_(_CANCELLED)
 
 
-def _sq_differences(rows, i, centres, j):
+def sq_differences(rows, i, centres, j):
     """|rows[i] - centres[j]|^2 pair by pair, exactly 0 where they are equal: ndarray (len(i),)."""
     x, c = rows.parts(), centres.parts()
     result = np.empty(len(i))
