@@ -21,6 +21,8 @@ class Answers:
     `_rounds`.
     """
 
+    _last_resolved = None
+
     def teach(self, rows, labels, *, annotator=None, seconds=None, uid=None, source="human"):
         """Store labels of asked rows; all of them are on disk when the call returns, or none.
 
@@ -52,10 +54,9 @@ class Answers:
         LabelStoreError
             If the labels could not be stored; the message says so.
         """
-        rows, labels = self._checked_rows(rows), _as_list(labels, rows)
+        labels, rows = _as_list(labels, rows), self._checked_rows(rows)
         check_consistent_length(rows, labels)
-        annotator = self._who(annotator)
-        self._check_labels([label for label in labels if not is_missing(label)])
+        annotator, labels = self._who(annotator), self._checked_labels(labels)
         spent = [seconds] * len(rows) if seconds is None or np.ndim(seconds) == 0 else seconds
         check_consistent_length(rows, spent)
         with self._rounds.lock:
@@ -170,12 +171,12 @@ class Answers:
         ValueError
             If a row was never labelled, or a label will not do. Nothing is stored then.
         """
-        rows, labels = self._checked_rows(rows), _as_list(labels, rows)
+        labels, rows = _as_list(labels, rows), self._checked_rows(rows)
         check_consistent_length(rows, labels)
         annotator = self._who(annotator)
         if any(is_missing(label) for label in labels):
             raise ValueError("correct needs a label for each row. To take one back, use undo().")
-        self._check_labels(labels)
+        labels = self._checked_labels(labels)
         with self._rounds.lock:
             fold, events = self._rounds.sync(), []
             for place, label in zip(rows, labels, strict=True):
@@ -246,8 +247,11 @@ class Answers:
     def _resolved(self):
         """The label of each labelled row, disputes left out."""
         fold = self._rounds.sync()
-        found = (fold.resolve(name, self._rounds.resolve) for name in fold.answered_rows())
-        return [one for one in found if one is not None and not one.disputed]
+        if self._last_resolved is None or self._last_resolved[0] != fold.last_event:
+            found = (fold.resolve(name, self._rounds.resolve) for name in fold.answered_rows())
+            found = [one for one in found if one is not None and not one.disputed]
+            self._last_resolved = fold.last_event, found
+        return self._last_resolved[1]
 
     def _batch_to_answer(self, place, waiting, annotator, kind, value):
         """Return the batch that an answer belongs to, None if it is there already.
@@ -290,27 +294,39 @@ class Answers:
             )
         return [int(place) for place in rows]
 
-    def _check_labels(self, labels):
-        """Raise where a label is none of the classes, or no number for a regressor."""
-        trainer, classes = self._rounds.trainer, self.classes_given
-        for label in labels:
-            encode(label)
-            parts = label if isinstance(label, list) else [label]
-            if trainer.is_regressor and not all(map(_is_finite_number, parts)):
-                raise ValueError(
-                    f"A label for a regressor must be a finite number. Got {label!r} instead. "
-                    "Nothing was stored."
-                )
-            if classes is not None and not isinstance(label, list) and label not in classes:
-                raise ValueError(
-                    f"A label must be one of the classes {classes[:20]!r}. Got {label!r} instead. "
-                    "Nothing was stored."
-                )
-            if classes is not None and isinstance(label, list) and len(label) != len(classes):
-                raise ValueError(
-                    f"A list of labels must say yes or no (1 or 0) to each of {len(classes)} "
-                    f"classes. Got {label!r} instead. Nothing was stored."
-                )
+    def _checked_labels(self, labels):
+        """Return labels as the classes they are; missing ones stay missing.
+
+        Raises
+        ------
+        ValueError
+            If one is none of the classes, or no number for a regressor.
+        """
+        return [label if is_missing(label) else self._checked_label(label) for label in labels]
+
+    def _checked_label(self, label):
+        classes, several = self.classes_given, isinstance(label, list)
+        encode(label)
+        parts = label if several else [label]
+        if self._rounds.trainer.is_regressor and not all(map(_is_finite_number, parts)):
+            raise ValueError(
+                f"A label for a regressor must be a finite number. Got {label!r} instead. Nothing "
+                "was stored."
+            )
+        if classes is None:
+            return label
+        if several and not (len(label) == len(classes) and all(part in (0, 1) for part in label)):
+            raise ValueError(
+                f"A list of labels must say yes or no (1 or 0) to each of {len(classes)} classes. "
+                f"Got {label!r} instead. Nothing was stored."
+            )
+        if not several and label not in classes:
+            raise ValueError(
+                f"A label must be one of the classes {classes[:20]!r}. Got {label!r} instead. "
+                "Nothing was stored."
+            )
+        # The class itself: 1 where 1.0 or True was said.
+        return label if several else classes[classes.index(label)]
 
     def _who(self, annotator):
         if annotator is None:
@@ -334,10 +350,16 @@ class Answers:
 
 
 def _as_list(labels, rows):
-    if isinstance(labels, (str, bytes)) or not np.iterable(labels):
-        labels = [labels]
-    elif np.ndim(rows) == 0 and isinstance(labels, list) and not len(labels) == 1:
-        labels = [labels]  # one row, several outputs
+    """Return labels as a list, one for each row; `rows` is what the caller gave."""
+    if hasattr(labels, "detach"):
+        labels = labels.detach().cpu()
+    if hasattr(labels, "to_numpy"):
+        labels = labels.to_numpy()
+    if hasattr(labels, "numpy"):
+        labels = labels.numpy()
+    several = not isinstance(labels, (str, bytes, dict)) and np.iterable(labels)
+    if not several or (np.ndim(rows) == 0 and len(labels) != 1):
+        labels = [labels]  # of one row, perhaps with several outputs
     return python_labels(labels)
 
 

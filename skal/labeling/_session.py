@@ -225,7 +225,7 @@ class LabelingSession(Answers):
         )  # fmt: skip
         self._final = None
         if y is not None:
-            import_labels(log, names, fold, y, meta["id"], resolve, self._check_labels)
+            import_labels(log, names, fold, y, meta["id"], resolve, self._checked_labels)
             self._rounds.sync()
 
     # ------------------------------------------------------------------ asking

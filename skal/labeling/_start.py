@@ -119,12 +119,11 @@ def import_labels(log, names, fold, y, store_id, resolve, check):
     Parameters
     ----------
     check : callable
-        Gets the labels and raises where they will not do.
+        Gets labels, returns them as they are to be stored, and raises where they will not do.
     """
     check_same_length(names.X, y)
     known = np.flatnonzero(is_labeled(y))
-    labels = python_labels(target_values(y))
-    check([labels[place] for place in known])
+    labels = check(python_labels(target_values(y)))
     answered, events, n_differ = set(fold.answered_rows()), [], 0
     for place in known:
         name, text = names.name(place), encode(labels[place])

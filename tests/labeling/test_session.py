@@ -11,7 +11,9 @@ from collections import Counter
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -870,6 +872,24 @@ def test_classes_and_labels_keep_their_type():
     assert session.learner_.classes_.dtype.kind == "i" and session.classes == sorted(set(Y[rows]))
     assert all(type(label) is int for label in session.y_[session.labeled_])
     assert "300 rows, 20 labelled" in repr(session)
+
+
+def test_labels_in_every_container():
+    session = LabelingSession(QUICK, X, classes=[0, 1, 2], n_initial=30)
+    rows = session.query()
+    kinds = [
+        lambda two: np.array(two, dtype=np.float32), pd.Series, list, tuple,
+        lambda two: pd.Series(two, index=[7, 8]).astype("Int64"), torch.tensor, pl.Series,
+    ]  # fmt: skip
+    for number, kind in enumerate(kinds):
+        session.teach(rows[2 * number : 2 * number + 2], kind([1, 2]))
+    session.teach(rows[20], 1)
+    session.teach(rows[21], [2])
+    session.teach(int(rows[22]), True)
+    session.teach(rows[23], [1, 0, 1])
+    values = [text for text in session.store.events()["value"]]
+    assert values == [1, 2] * 7 + [1, 2, 1, [1, 0, 1]]
+    assert all(type(value) is int for value in values[:-1])
 
 
 def test_no_warnings(path):
