@@ -13,6 +13,7 @@ from skal.strategies._dean import DeAn
 from skal.strategies._drop_query import DropQuery
 from skal.strategies._epig import EPIG
 from skal.strategies._expected_gradient import ExpectedGradientLength
+from skal.strategies._forest_variance import ForestVariance
 from skal.strategies._grad_norm import GradNorm
 from skal.strategies._gradients import GradientEmbedding
 from skal.strategies._greedy_sampling import GreedySampling
@@ -45,6 +46,7 @@ __all__ = [
     "DropQuery",
     "EntropySampling",
     "ExpectedGradientLength",
+    "ForestVariance",
     "GradNorm",
     "GradientEmbedding",
     "GreedySampling",

@@ -91,6 +91,8 @@ class QueryStrategy(
         positions (n_instances,) in `X`, which has been checked, and scores (n_pool,) or None.
     ``_fit_labeled(X, y)``
         keeps what counts of the labelled rows.
+    ``_fit_unlabeled(X_pool, estimator)``
+        keeps what counts of a pool before any label is known; here the fitted preprocessing.
     ``prepare_estimator(estimator)``
         adds to an unfitted estimator what must be recorded while it trains.
     ``_query_tags``
@@ -129,6 +131,10 @@ class QueryStrategy(
 
     def _fit_labeled(self, X, y):
         """Keep what counts of the labelled rows, which have been checked."""
+
+    def _fit_unlabeled(self, X_pool, estimator):
+        """Keep what counts of a pool before any label is known: the inputs' preprocessing."""
+        self._preprocessor = fit_preprocessing(estimator, X_pool)
 
     def prepare_estimator(self, estimator):
         """Add to an estimator what must be recorded while it trains.
@@ -204,12 +210,12 @@ class QueryStrategy(
             If the preprocessing cannot be fitted without labels.
         """
         self._validate_params()
-        validate_rows(self, X_pool, reset=True)
+        X_pool = validate_rows(self, X_pool, reset=True)
         self.estimator_ = None
-        self._preprocessor = fit_preprocessing(estimator, X_pool)
         self._check_task(estimator)
         self._seed = draw_seed(self.random_state)
         self._forget_rows()
+        self._fit_unlabeled(X_pool, estimator)
         return self
 
     def transform(self, X):

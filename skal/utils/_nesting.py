@@ -77,6 +77,46 @@ def transform_rows(transformers, X):
     return X
 
 
+def predictor_targets(estimator, y):
+    """Transform labels into what the predictor at the end of an estimator is trained on.
+
+    Parameters
+    ----------
+    estimator : estimator or None
+        Any fitted estimator; see :func:`~skal.views.find_net` for the wrappers that are seen
+        through.
+
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Labels as the estimator takes them.
+
+    Returns
+    -------
+    y_inner : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        The labels after the transformation of every ``TransformedTargetRegressor`` on the way.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.compose import TransformedTargetRegressor
+    >>> from sklearn.linear_model import Ridge
+    >>> from skal.utils._nesting import predictor_targets
+    >>> y = np.array([1.0, 10.0, 100.0])
+    >>> model = TransformedTargetRegressor(Ridge(), func=np.log10, inverse_func=np.exp)
+    >>> predictor_targets(model.set_params(check_inverse=False).fit(y[:, None], y), y)
+    array([0., 1., 2.])
+    """
+    while estimator is not None:
+        if isinstance(estimator, TransformedTargetRegressor):
+            table = y[:, None] if y.ndim == 1 else y
+            table = estimator.transformer_.transform(table)
+            y = table[:, 0] if y.ndim == 1 and table.shape[1] == 1 else table
+        if isinstance(estimator, Pipeline):
+            estimator = estimator.steps[-1][1]
+        else:
+            estimator = _inner(estimator)
+    return y
+
+
 def describe(estimator):
     """Name an estimator and what it is built of.
 
