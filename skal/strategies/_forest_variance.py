@@ -23,7 +23,7 @@ from skal.strategies._base import QueryStrategy
 from skal.utils._compat import HasMethods, Interval
 from skal.utils._nesting import predictor_targets, take_apart
 from skal.utils._random import child_seed
-from skal.utils._tables import is_documents, is_frame, is_mapping, n_rows, take_rows
+from skal.utils._tables import is_collection, is_frame, is_mapping, n_rows, take_rows
 from skal.utils._tags import QueryStrategyTags
 from skal.utils.validation import is_labeled, target_values
 from skal.views._preprocessing import fit_preprocessing
@@ -405,7 +405,7 @@ def _pieces(n):
 
 
 def _is_table(X):
-    return not (is_documents(X) or is_mapping(X))
+    return not (is_collection(X) or is_mapping(X))
 
 
 def _dense(X):
