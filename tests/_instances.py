@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.ensemble import BaggingRegressor, RandomForestClassifier, RandomForestRegressor
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import BayesianRidge, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -60,6 +60,7 @@ from skal.strategies import (
     MaxHerding,
     MeanStd,
     NoiseStability,
+    PredictiveStd,
     ProbCover,
     QueryByCommittee,
     RandomSampling,
@@ -148,6 +149,8 @@ STRATEGIES = [
     GradNorm(NeuralNetClassifier(max_epochs=5)),
     QueryByCommittee(RandomForestClassifier(n_estimators=5, random_state=0)),
     QueryByCommittee(RandomForestRegressor(n_estimators=5, random_state=0)),
+    QueryByCommittee(BayesianRidge(), n_bootstraps=3),
+    PredictiveStd(BayesianRidge()),
     BALD(NeuralNetClassifier(max_epochs=5, module__dropout=0.3), n_passes=5),
     BatchBALD(RandomForestClassifier(n_estimators=5, random_state=0)),
     VariationRatio(RandomForestClassifier(n_estimators=5, random_state=0)),

@@ -22,6 +22,7 @@ from skal.strategies._lhd import LHD
 from skal.strategies._max_herding import MaxHerding
 from skal.strategies._mean_std import MeanStd
 from skal.strategies._noise_stability import NoiseStability
+from skal.strategies._predictive_std import PredictiveStd
 from skal.strategies._prob_cover import ProbCover
 from skal.strategies._ralif import RALIF
 from skal.strategies._random import RandomSampling
@@ -56,6 +57,7 @@ __all__ = [
     "MaxHerding",
     "MeanStd",
     "NoiseStability",
+    "PredictiveStd",
     "ProbCover",
     "QueryByCommittee",
     "QueryStrategy",

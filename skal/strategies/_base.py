@@ -5,6 +5,7 @@
 `_represent`.
 """
 
+import warnings
 from copy import copy
 from functools import cached_property
 
@@ -23,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skal.selection import TopK
 from skal.utils._compat import HasMethods, _fit_context
+from skal.utils._nesting import is_fitted
 from skal.utils._random import child_seed, draw_seed, set_random_states
 from skal.utils._rows import as_rows
 from skal.utils._tables import n_rows, take_rows
@@ -184,7 +186,8 @@ class QueryStrategy(
         self._seed = draw_seed(self.random_state)
         self._forget_rows()
         self._one_row = take_rows(X, [0])
-        self._fit_labeled(X, y)
+        if not self._knows_one_class():
+            self._fit_labeled(X, y)
         return self
 
     def fit_pool(self, X_pool, estimator=None):
@@ -267,8 +270,39 @@ class QueryStrategy(
         check_is_fitted(self)
         X = validate_rows(self, X, reset=False)
         n_instances = check_n_instances(n_instances, n_rows(X), "X_pool")
-        rows, scores = self._choose(X, n_instances, child_seed(self._seed, 1), return_scores)
+        seed = child_seed(self._seed, 1)
+        if self._knows_one_class():
+            rows, scores = self._draw(n_rows(X), n_instances, seed)
+        else:
+            rows, scores = self._choose(X, n_instances, seed, return_scores)
         return (rows, scores) if return_scores else rows
+
+    def _knows_one_class(self):
+        """Whether a model of a single class is all there is to tell rows apart by."""
+        classes = getattr(self.estimator_, "classes_", None)
+        if classes is None or isinstance(classes, list) or len(classes) != 1:
+            return False
+        return self._reads_classes()
+
+    def _reads_classes(self):
+        """Whether rows are told apart by what a model says of its classes.
+
+        Not asked of scores of probabilities alone, which refuse a single class.
+        """
+        needs = set(self._own_tags().needs)
+        return needs != {"probabilities"} and bool(needs - {"features", "predictions"})
+
+    def _draw(self, n_pool, n_instances, seed):
+        """Positions drawn at random, and scores that are all 0."""
+        warnings.warn(
+            f"All labels so far are of one class ({self.estimator_.classes_[0]}), by a model of "
+            f"which {type(self).__name__} cannot tell rows apart: it draws at random. Label a row "
+            "of another class, or give a net all its classes (classes=).",
+            UserWarning,
+            stacklevel=3,
+        )
+        rows = np.random.RandomState(seed).permutation(n_pool)[:n_instances]
+        return rows, np.zeros(n_pool)
 
     # ------------------------------------------------------------------ binding
 
@@ -282,11 +316,13 @@ class QueryStrategy(
                 )
             return None
         if isinstance(self.estimator, FrozenEstimator):
-            check_is_fitted(self.estimator.estimator)
+            if not is_fitted(self.estimator.estimator):
+                check_is_fitted(self.estimator.estimator)
             return self.estimator.estimator
         estimator = self.prepare_estimator(clone(self.estimator))
         set_random_states(estimator, draw_seed(self.random_state), only_missing=True)
-        return estimator.fit(X, y)
+        fitted = estimator.fit(X, y)
+        return estimator if fitted is None else fitted
 
     def _check_task(self, estimator):
         """Raise ValueError unless the strategy serves what `estimator` predicts."""

@@ -1,11 +1,16 @@
 """Query by committee: the rows about which the members of an ensemble disagree."""
 
+from numbers import Integral
+
+import torch
 from sklearn.utils import get_tags
 
 from skal.strategies._base import SelectingStrategy
 from skal.strategies._measures import disagreement
-from skal.utils._compat import StrOptions
+from skal.utils._compat import Interval, StrOptions
+from skal.utils._random import child_seed
 from skal.utils._tags import QueryStrategyTags
+from skal.views._committee import bootstrap_committee
 
 _CLASSIFICATION = {"vote_entropy", "soft_vote_entropy", "kl", "kl_max", "variation_ratio"}
 
@@ -30,7 +35,7 @@ class QueryByCommittee(SelectingStrategy):
                          over the outputs                           target the members see
     ===================  =========================================  =======================
 
-    for T members and C classes.
+    for T members and C classes. Of several outputs, the score is the mean over them.
 
     Parameters
     ----------
@@ -41,6 +46,11 @@ class QueryByCommittee(SelectingStrategy):
     measure : str, default="auto"
         The disagreement, a name of the table. "variance" serves regression, the others
         classification; "auto" is "variance" for regressors and "kl" for classifiers.
+
+    n_bootstraps : int or None, default=None
+        Size of a committee of clones of the estimator, each trained on a bootstrap sample of the
+        labelled rows: for estimators that are no ensembles, of whatever they take (pipelines on
+        frames with categories). None reads the members of the ensemble that the estimator is.
 
     selector : BatchSelector or None, default=None
         Picks the batch from the scores. None is :class:`~skal.selection.TopK`: the largest scores,
@@ -79,7 +89,7 @@ class QueryByCommittee(SelectingStrategy):
     pure, as those of a forest are by default, answer 0 or 1: "kl" is then the entropy of the mean,
     and no safer with many classes than entropy is (see the reliability study). Boosting stages
     correct each other and are no committee. Cost: one pass of each member over the pool,
-    O(T n_pool C) memory.
+    O(T n_pool C) memory; with `n_bootstraps`, as many trainings at every query.
 
     References
     ----------
@@ -109,20 +119,40 @@ class QueryByCommittee(SelectingStrategy):
     _parameter_constraints = {
         **SelectingStrategy._parameter_constraints,
         "measure": [StrOptions({"auto", "variance", *_CLASSIFICATION})],
+        "n_bootstraps": [Interval(Integral, 2, None, closed="left"), None],
     }
 
+    _committee = None
+
     def __init__(
-        self, estimator=None, *, measure="auto", selector=None, device=None, random_state=None
+        self,
+        estimator=None,
+        *,
+        measure="auto",
+        n_bootstraps=None,
+        selector=None,
+        device=None,
+        random_state=None,
     ):
         super().__init__(estimator, selector=selector, device=device, random_state=random_state)
         self.measure = measure
+        self.n_bootstraps = n_bootstraps
+
+    def _fit_labeled(self, X, y):
+        self._committee = None
+        if self.n_bootstraps is not None:
+            seed = child_seed(self._seed, 2)
+            self._committee = bootstrap_committee(self.estimator_, X, y, self.n_bootstraps, seed)
+        super()._fit_labeled(X, y)
 
     def _represent(self, X):
         measure = self._measure()
+        members = self.view if self._committee is None else self._committee
         if measure == "variance":
-            votes = self.view.members(X, "predictions")
+            votes = members.members(X, "predictions")
             return votes.var(0, correction=0).reshape(votes.shape[1], -1).sum(1)
-        return disagreement(self.view.members(X), measure)
+        scores = [disagreement(P, measure) for P in members.output_members(X)]
+        return scores[0] if len(scores) == 1 else torch.stack(scores).mean(0)
 
     def _measure(self):
         """The disagreement to compute, checked against the task."""

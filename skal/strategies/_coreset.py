@@ -20,11 +20,15 @@ class CoreSet(SpatialStrategy):
         Any estimator, or a torch net. None means the estimator of the learner the strategy is
         plugged into.
 
-    space : {"auto", "features", "inputs"}, default="auto"
+    space : {"auto", "features", "inputs"} or transformer, default="auto"
         Where distances are measured. "features" are the inputs of the net's last linear layer.
         "inputs" are what the predictor sees, after the preprocessing steps in front of it: they
         serve any estimator, and work before any label is known. "auto" is "features" where the
         estimator is a fitted net and "inputs" elsewhere.
+        Inputs with categories, text, dates or gaps go through a
+        :class:`~skal.preprocessing.TablePreprocessor` fitted on the labelled rows (on the pool,
+        before any label). A transformer gets the rows as they are, is cloned and fitted on the
+        same; a ``FrozenEstimator`` of a fitted one is used as it is.
 
     selector : BatchSelector or None, default=None
         Picks the batch. None is :class:`~skal.selection.KCenterGreedy`, which starts with the row

@@ -199,6 +199,9 @@ class NoiseStability(SelectingStrategy):
     def _default_selector(self):
         return TopK() if self.variant == "M" else KCenterGreedy(init="origin")
 
+    def _reads_classes(self):
+        return self._target() == "probabilities"
+
     def _represent(self, X):
         view, target = self.view.net, self._target()
         X = view.prepare(X)

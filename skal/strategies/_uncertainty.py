@@ -5,6 +5,8 @@ For class probabilities p of a row, with p_(1) >= p_(2) the two largest, the sco
     least confidence    1 - p_(1)                in [0, 1 - 1/n_classes]
     margin              -(p_(1) - p_(2))         in [-1, 0]
     entropy             -sum_c p_c ln p_c        in [0, ln n_classes], in nats
+
+Of several outputs or labels, the score is the mean over them, as if they were independent.
 """
 
 import torch
@@ -22,7 +24,8 @@ class _UncertaintySampling(SelectingStrategy):
     )
 
     def _represent(self, X):
-        return self._score(self.view.probabilities(X))
+        scores = [self._score(P) for P in self.view.output_probabilities(X)]
+        return scores[0] if len(scores) == 1 else torch.stack(scores).mean(0)
 
 
 class LeastConfidence(_UncertaintySampling):
@@ -34,7 +37,8 @@ class LeastConfidence(_UncertaintySampling):
     ----------
     estimator : classifier or None, default=None
         A classifier with `predict_proba`, or a torch net. None means the estimator of the learner
-        the strategy is plugged into.
+        the strategy is plugged into. Of several outputs or labels, the score is the mean over
+        them.
 
     selector : BatchSelector or None, default=None
         Picks the batch from the scores. None is :class:`~skal.selection.TopK`: the largest scores,
@@ -98,7 +102,8 @@ class MarginSampling(_UncertaintySampling):
     ----------
     estimator : classifier or None, default=None
         A classifier with `predict_proba`, or a torch net. None means the estimator of the learner
-        the strategy is plugged into.
+        the strategy is plugged into. Of several outputs or labels, the score is the mean over
+        them.
 
     selector : BatchSelector or None, default=None
         Picks the batch from the scores. None is :class:`~skal.selection.TopK`: the largest scores,
@@ -162,7 +167,8 @@ class EntropySampling(_UncertaintySampling):
     ----------
     estimator : classifier or None, default=None
         A classifier with `predict_proba`, or a torch net. None means the estimator of the learner
-        the strategy is plugged into.
+        the strategy is plugged into. Of several outputs or labels, the score is the mean over
+        them.
 
     selector : BatchSelector or None, default=None
         Picks the batch from the scores. None is :class:`~skal.selection.TopK`: the largest scores,

@@ -7,8 +7,13 @@ import torch
 from skal.neural_network._device import check_device
 from skal.utils._nesting import predictor_inputs, unwrap
 from skal.utils._rows import Rows
-from skal.views._checks import check_probabilities, numeric_rows
-from skal.views._committee import committee_answers
+from skal.views._checks import (
+    check_one_output,
+    check_probabilities,
+    numeric_rows,
+    split_outputs,
+)
+from skal.views._committee import committee_answers, committee_outputs
 from skal.views._finding import has_net
 from skal.views._last_layer import head_weights, last_layer, regression_features
 from skal.views._net_view import NetView
@@ -144,6 +149,35 @@ class ModelView:
         """
         if self.has_net:
             return check_probabilities(self.net.log_probabilities(X).exp(), self.owner)
+        P = self._predict_proba(X)
+        check_one_output(self.estimator, X, P, self.owner)
+        return check_probabilities(P, self.owner).to(self.torch_device)
+
+    def output_probabilities(self, X) -> list[torch.Tensor]:
+        """Return class probabilities of each output of a multi-output or multi-label classifier.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        outputs : list of tensors of shape (n_samples, n_classes), dtype float64
+            One for each output; one in all where there is one. A label is an output of two
+            classes.
+
+        Raises
+        ------
+        ValueError
+            If the estimator has no probabilities, or what it gives are none.
+        """
+        if self.has_net:
+            return [self.probabilities(X)]
+        outputs = split_outputs(self.estimator, X, self._predict_proba(X), self.owner)
+        return [P.to(self.torch_device) for P in outputs]
+
+    def _predict_proba(self, X):
         predict_proba = getattr(self.estimator, "predict_proba", None)
         if predict_proba is None:
             raise ValueError(
@@ -151,7 +185,7 @@ class ModelView:
                 "no predict_proba. Use a classifier that has it, or wrap this one in "
                 "sklearn.calibration.CalibratedClassifierCV."
             )
-        return check_probabilities(predict_proba(X), self.owner).to(self.torch_device)
+        return predict_proba(X)
 
     def last_layer(self, X) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the inputs of a classifier's last, linear layer, and log-probabilities.
@@ -232,6 +266,27 @@ class ModelView:
         """
         answered = committee_answers(self, self.predictor_inputs(X), answers)
         return answered.to(self.torch_device)
+
+    def output_members(self, X) -> list[torch.Tensor]:
+        """Return the probabilities of every member of an ensemble of one or several outputs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        outputs : list of tensors of shape (n_members, n_samples, n_classes), dtype float64
+            One for each output.
+
+        Raises
+        ------
+        ValueError
+            If the estimator does not end in an ensemble of independent members.
+        """
+        answered = committee_outputs(self, self.predictor_inputs(X))
+        return [P.to(self.torch_device) for P in answered]
 
     def passes(self, X, n_passes, seed):
         """Stream what models drawn from an approximate posterior answer.

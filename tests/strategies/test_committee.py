@@ -1,10 +1,15 @@
 """Disagreement of committees, against scipy and against members asked one by one."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import entropy
-from sklearn.compose import TransformedTargetRegressor
+from sklearn.compose import (
+    TransformedTargetRegressor,
+    make_column_selector,
+    make_column_transformer,
+)
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import (
     AdaBoostClassifier,
@@ -23,8 +28,9 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from skal import ActiveLearner
 from skal.strategies import EntropySampling, QueryByCommittee
 from skal.strategies._measures import disagreement
 from skal.utils._compat import InvalidParameterError
@@ -176,8 +182,6 @@ def test_bad_measures():
         QueryByCommittee(forest, measure="votes").fit(X, Y).transform(X)
     with pytest.raises(ValueError, match="at least two members"):
         QueryByCommittee(RandomForestClassifier(n_estimators=1)).fit(X, Y).transform(X)
-    with pytest.raises(ValueError, match="serves one output"):
-        QueryByCommittee(forest).fit(X, np.column_stack([Y, Y])).transform(X)
 
 
 def test_fully_grown_trees_disagree_by_the_entropy_of_their_mean():
@@ -189,3 +193,48 @@ def test_fully_grown_trees_disagree_by_the_entropy_of_their_mean():
     )
     disagreement = QueryByCommittee(smooth).fit(X, Y).transform(X)
     assert disagreement.max() < EntropySampling(smooth).fit(X, Y).transform(X).max() - 0.1
+
+
+# ---------------------------------------------------------------------- bootstraps
+
+
+def test_bootstraps_of_a_pipeline_on_frames_with_categories():
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame({"a": rng.randn(80), "k": pd.Categorical(rng.choice(["u", "v"], 80))})
+    y = 3 * frame["a"].to_numpy() + (frame["k"] == "u").to_numpy()
+    columns = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), make_column_selector(dtype_include="category")),
+        remainder=StandardScaler(),
+    )
+    strategy = QueryByCommittee(make_pipeline(columns, Ridge()), n_bootstraps=5, random_state=0)
+    strategy.fit(frame[:30], y[:30])
+    members = strategy._committee.estimators
+    assert len(members) == 5
+    answers = np.stack([member.predict(frame) for member in members])
+    assert answers.std(0).min() > 0
+    assert_allclose(strategy.transform(frame)[:, 0], answers.var(0), rtol=1e-4)
+    again = QueryByCommittee(make_pipeline(columns, Ridge()), n_bootstraps=5, random_state=0)
+    assert (again.fit(frame[:30], y[:30]).query(frame, 5) == strategy.query(frame, 5)).all()
+
+
+@pytest.mark.parametrize("model", [LogisticRegression(max_iter=1000), RidgeClassifier()])
+def test_bootstraps_of_a_classifier(model):
+    X, y = load_iris(return_X_y=True)
+    names = np.array(["a", "b", "c"])[y]
+    first = np.r_[0:6, 50:56, 100:102]
+    learner = ActiveLearner(model, QueryByCommittee(n_bootstraps=20), random_state=0)
+    rows, scores = learner.fit(X[first], names[first]).query(X, 10, return_scores=True)
+    assert len(set(rows)) == 10 and (scores >= 0).all() and scores.max() > 0.1
+    # A sample may lack a class, never all but one.
+    few = np.r_[0:1, 50:59]
+    assert len(learner.fit(X[few], names[few]).query(X, 3)) == 3
+
+
+def test_bootstraps_say_what_they_cannot():
+    X, y = load_iris(return_X_y=True)
+    with pytest.raises(ValueError, match="needs the labels y"):
+        fitted = FrozenEstimator(Ridge().fit(X, y))
+        QueryByCommittee(fitted, n_bootstraps=3).fit(X)
+    two = np.column_stack([y > 0, y > 1])
+    with pytest.raises(ValueError, match="one output. Got 2 outputs"):
+        QueryByCommittee(KNeighborsClassifier(), n_bootstraps=3).fit(X, two)

@@ -7,8 +7,7 @@ from scipy.stats import chisquare, entropy
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
-from sklearn.multioutput import MultiOutputClassifier
+from sklearn.linear_model import RidgeClassifier
 
 from skal.strategies import EntropySampling, LeastConfidence, MarginSampling
 
@@ -102,9 +101,6 @@ def test_what_has_no_probabilities_is_refused_with_a_remedy():
     X, y = load_iris(return_X_y=True)
     with pytest.raises(ValueError, match="RidgeClassifier has no predict_proba.*Calibrated"):
         MarginSampling(RidgeClassifier()).fit(X, y).transform(X)
-    many = MultiOutputClassifier(LogisticRegression(max_iter=1000))
-    with pytest.raises(ValueError, match="probabilities of 2 outputs"):
-        MarginSampling(many).fit(X, np.column_stack([y, y])).transform(X)
 
 
 def test_without_an_estimator_the_error_says_where_to_put_it():
