@@ -120,6 +120,7 @@ class NeuralNetClassifier(BaseNet, skorch.NeuralNetClassifier):
     True
     """
 
+    _trains_plainly = True  # see _short_step
     _parameter_constraints = {
         **BaseNet._parameter_constraints,
         "classes": ["array-like", None],

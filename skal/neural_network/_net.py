@@ -37,6 +37,7 @@ from skal.neural_network._inputs import (
 from skal.neural_network._loader import TableDataset, TensorLoader, as_table, padded
 from skal.neural_network._parameters import ParameterMixin
 from skal.neural_network._seed import SEEDED, import_whole, preserved_generators, torch_seed
+from skal.neural_network._short_step import short_step
 from skal.neural_network._threads import one_thread
 from skal.utils._compat import Interval, StrOptions
 from skal.utils._memory import keep_freed_memory
@@ -134,11 +135,14 @@ class BaseNet(ParameterMixin, NeuralNet):
         with self._few_threads(self._rows_per_batch(len(dataset))), self._files.in_use():
             try:
                 self.notify("on_train_begin", X=X, y=y)
+                short = short_step(self, getattr(X, "ndim", 0))
                 try:
-                    self.fit_loop(dataset, y)
+                    self.fit_loop(dataset, y, short_step=short)
                 except _StopTraining:
                     pass
                 finally:
+                    if short is not None:
+                        short.close()
                     # Prediction changes no flag of the module later on.
                     self._set_training(False)
                 self.notify("on_train_end", X=X, y=y)
@@ -179,7 +183,9 @@ class BaseNet(ParameterMixin, NeuralNet):
         fit_params.pop("_routing_method", None)
         return super().fit_loop(X, y, epochs, **fit_params)
 
-    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+    def run_single_epoch(
+        self, iterator, training, prefix, step_fn, *, short_step=None, **fit_params
+    ):
         """Run over the batches once; part of skorch's interface.
 
         Raises
@@ -187,7 +193,10 @@ class BaseNet(ParameterMixin, NeuralNet):
         ValueError
             If a training loss is NaN or infinite.
         """
-        super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+        if training and short_step is not None and short_step.serves():
+            self._run_short_epoch(iterator, prefix, short_step)
+        else:
+            super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
         if training:
             losses = np.array(self.history[-1, "batches", :, "train_loss"])
             bad = losses[~np.isfinite(losses)]
@@ -197,6 +206,16 @@ class BaseNet(ParameterMixin, NeuralNet):
                     f"{type(self).__name__}. {self._remedy_for_divergence()} "
                     f"or lower lr (now {self.lr})."
                 )
+
+    def _run_short_epoch(self, iterator, prefix, short_step):
+        """An epoch by the short step, with the history of the usual one."""
+        self._set_training(True)
+        losses, sizes = short_step.epoch(iterator)
+        for loss, size in zip(losses, sizes, strict=True):
+            self.history.new_batch()
+            self.history.record_batch(f"{prefix}_loss", loss)
+            self.history.record_batch(f"{prefix}_batch_size", size)
+        self.history.record(f"{prefix}_batch_count", len(losses))
 
     def notify(self, method_name, **kwargs):
         """Call a method of every callback; part of skorch's interface.
@@ -351,7 +370,7 @@ class BaseNet(ParameterMixin, NeuralNet):
         """Wrap rows to predict; part of skorch's interface."""
         return X if is_dataset(X) else TableDataset(self._validate_rows(X), y)
 
-    def get_split_datasets(self, X, y=None, **fit_params):
+    def get_split_datasets(self, X, y=None, *, short_step=None, **fit_params):
         """Split validation data off; part of skorch's interface."""
         train, valid = super().get_split_datasets(X, y, **fit_params)
         return train, as_table(valid, self._table_of)

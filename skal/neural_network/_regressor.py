@@ -143,6 +143,7 @@ class NeuralNetRegressor(BaseNet, skorch.NeuralNetRegressor):
     True
     """
 
+    _trains_plainly = True  # see _short_step
     _parameter_constraints = {**BaseNet._parameter_constraints, "standardize_y": ["boolean"]}
 
     def __init__(
