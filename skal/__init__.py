@@ -4,8 +4,9 @@ An :class:`ActiveLearner` holds an estimator and a query strategy: it learns fro
 (`fit`, `teach`) and says which rows of a pool to label next (`query`).
 """
 
+from skal._recommend import Recommendation, recommend
 from skal._version import __version__
 from skal.learner import ActiveLearner
 from skal.utils._show_versions import show_versions
 
-__all__ = ["ActiveLearner", "__version__", "show_versions"]
+__all__ = ["ActiveLearner", "Recommendation", "__version__", "recommend", "show_versions"]

@@ -12,6 +12,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skal._recommend import recommend
 from skal.neural_network._seed import preserved_generators
 from skal.neural_network._training import train
 from skal.strategies import QueryStrategy, RandomSampling
@@ -19,6 +20,7 @@ from skal.strategies._base import bind
 from skal.utils._compat import (
     HasMethods,
     Predictor,
+    StrOptions,
     _fit_context,
     _raise_for_params,
     _routing_enabled,
@@ -72,9 +74,10 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         searches, the nets of :mod:`skal.neural_network`, plain skorch nets. It is cloned, never
         changed.
 
-    query_strategy : QueryStrategy or None, default=None
+    query_strategy : QueryStrategy, "auto" or None, default=None
         Chooses the rows. Its own `estimator` is left at None: it reads the learner's. None is
-        :class:`~skal.strategies.RandomSampling`.
+        :class:`~skal.strategies.RandomSampling`. "auto" is what :func:`skal.recommend` says for the
+        pool of each query and the labels known then.
 
     warm_start : bool, default=False
         Whether `teach` goes on from the present weights instead of training afresh. The predictor
@@ -90,7 +93,8 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         The fitted estimator.
 
     query_strategy_ : QueryStrategy
-        A clone of `query_strategy` as it was at the last training, or random sampling.
+        A clone of `query_strategy` as it was at the last training, or random sampling, or what
+        was recommended for the labelled rows.
 
     X_labeled_ : array-like of shape (n_labeled, n_features)
         The labelled rows, in the kind of container given to `fit`.
@@ -142,7 +146,7 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
 
     _parameter_constraints: dict = {
         "estimator": [Predictor(["fit", "predict"])],
-        "query_strategy": [HasMethods(["fit", "query"]), None],
+        "query_strategy": [HasMethods(["fit", "query"]), StrOptions({"auto"}), None],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
     }
@@ -545,10 +549,12 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         fitted = self.__sklearn_is_fitted__()
         if fitted:
             strategy = clone(self.query_strategy_)
+            if isinstance(self.query_strategy, str):
+                strategy = self._new_strategy(pool, self.y_labeled_)
             seed = child_seed(self._root_seed, _QUERY, self.n_rounds_)
         else:
             self._validate_params()
-            strategy = self._new_strategy()
+            strategy = self._new_strategy(pool, None)
             if self.random_state is None:
                 # Kept, so that asking twice gives the same rows here too.
                 self._cold_seed = getattr(self, "_cold_seed", None) or draw_seed(None)
@@ -562,7 +568,9 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         bind(strategy, FrozenEstimator(self.estimator_))
         return strategy.fit(self.X_labeled_, self.y_labeled_)
 
-    def _new_strategy(self):
+    def _new_strategy(self, X, y):
+        if isinstance(self.query_strategy, str):
+            return recommend(self.estimator, X, y).strategy
         return RandomSampling() if self.query_strategy is None else clone(self.query_strategy)
 
     def _cold_strategy(self, strategy, pool):
@@ -687,7 +695,7 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _train(self, state, warm):
         """Return an estimator trained on the labelled rows of `state`, and the strategy for it."""
-        strategy = self._new_strategy()
+        strategy = self._new_strategy(state["X_labeled_"], state["y_labeled_"])
         seed = child_seed(state["_root_seed"], _TRAIN, state["n_rounds_"])
         if warm is None:
             estimator = clone(self.estimator)

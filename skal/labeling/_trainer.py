@@ -103,6 +103,8 @@ class Trainer:
     def strategy_name(self):
         """Return what the strategy is called."""
         strategy = self.learner.query_strategy
+        if isinstance(strategy, str):
+            return strategy
         return "RandomSampling" if strategy is None else type(strategy).__name__
 
 

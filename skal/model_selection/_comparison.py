@@ -74,7 +74,8 @@ def compare_strategies(
 
     strategies : dict of str to QueryStrategy, or list of QueryStrategy
         The strategies, by the name they have in the result. Those of a list are named by their
-        class (``CoreSet-1``, ``CoreSet-2`` where one comes twice).
+        class (``CoreSet-1``, ``CoreSet-2`` where one comes twice). "auto" in place of a strategy is
+        what :func:`skal.recommend` says at each query.
 
     X : array-like of shape (n_samples, n_features)
         All rows: any container the learner takes.
@@ -262,7 +263,7 @@ def _check_strategies(strategies):
     if len(strategies) == 0:
         raise ValueError("strategies must hold at least one strategy. Got none instead.")
     if not isinstance(strategies, dict):
-        names = [type(strategy).__name__ for strategy in strategies]
+        names = [s if isinstance(s, str) else type(s).__name__ for s in strategies]
         times, seen = Counter(names), Counter()
         named = {}
         for name, strategy in zip(names, strategies, strict=True):
@@ -270,10 +271,12 @@ def _check_strategies(strategies):
             named[f"{name}-{seen[name]}" if times[name] > 1 else name] = strategy
         strategies = named
     for name, strategy in strategies.items():
+        if isinstance(strategy, str) and strategy == "auto":
+            continue
         if isinstance(strategy, type) or not all(hasattr(strategy, m) for m in ("fit", "query")):
             raise TypeError(
                 f"strategies[{name!r}] must be an instance of a query strategy, with 'fit' and "
-                f"'query'. Got {strategy!r} instead. For example: RandomSampling()."
+                f"'query', or 'auto'. Got {strategy!r} instead. For example: RandomSampling()."
             )
     return {str(name): strategy for name, strategy in strategies.items()}
 

@@ -110,7 +110,7 @@ class QueryStrategy(
     # What a subclass says of itself.
     _query_tags = QueryStrategyTags()
     # What to use where the strategy does not serve the task.
-    _instead = {"classifier": "MarginSampling", "regressor": "CoreSet or QueryByCommittee"}
+    _instead = {"classifier": "ForestVariance or MarginSampling", "regressor": "ForestVariance"}
 
     def __init__(self, estimator=None, *, device=None, random_state=None):
         self.estimator = estimator

@@ -69,7 +69,7 @@ class ForestVariance(QueryStrategy):
         Size of A, drawn anew for every query; all rows where the pool has no more. More targets are
         less noise, more memory and time.
 
-    margin_from : int or None, default=400
+    margin_from : int or None, default=200
         Classification only: with at least so many labels, the rows of smallest margin between the
         two most likely classes are queried instead, those of the estimator where it has
         probabilities, else those of the forest. None never changes over.
@@ -170,7 +170,7 @@ class ForestVariance(QueryStrategy):
         *,
         n_estimators=100,
         n_targets=250,
-        margin_from=400,
+        margin_from=200,
         preprocessor=None,
         device=None,
         random_state=None,
