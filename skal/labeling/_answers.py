@@ -2,10 +2,12 @@
 
 import numbers
 import time
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import check_consistent_length
 
+from skal.labeling._checks import check_annotator
 from skal.labeling._codec import decode, encode, is_missing
 from skal.labeling._fold import CANNOT_TELL, LATER
 from skal.labeling._log import new_event
@@ -14,14 +16,26 @@ from skal.labeling._start import python_labels
 _REASONS = {"cannot tell": CANNOT_TELL, "later": LATER}
 
 
+class Task(NamedTuple):
+    """One row to be answered.
+
+    `row` is its name (the key, or the position it had), `position` where it is in `X`, `token`
+    changes as soon as another answer than the next one is due, and `proposal` is the model's
+    guess or None.
+    """
+
+    row: object
+    position: int
+    token: str
+    proposal: object
+
+
 class Answers:
     """Takes answers and stores each before anything else happens.
 
     The class it is part of has `X`, `annotator`, `classes_given`, `lease`, `store`, `_names` and
     `_rounds`.
     """
-
-    _last_resolved = None
 
     def teach(self, rows, labels, *, annotator=None, seconds=None, uid=None, source="human"):
         """Store labels of asked rows; all of them are on disk when the call returns, or none.
@@ -224,34 +238,12 @@ class Answers:
         return None
 
     def _task(self, ask, annotator):
-        from skal.labeling._session import Task
-
         said = self._rounds.fold.n_said(ask.batch, ask.row, annotator)
         token = f"{ask.batch}.{ask.rank}.{said}"
         guess = None if ask.proposal is None else decode(ask.proposal)
         return Task(decode(ask.row), self._names.position(ask.row), token, guess)
 
     # ------------------------------------------------------------------ checks
-
-    def _open_rows(self):
-        """The open asks whose row is in `X`, with its position, in order."""
-        asks = self._rounds.sync().open_asks()
-        rows, seen = [], set()
-        for ask in asks:
-            place = self._names.position(ask.row)
-            if place >= 0 and place not in seen:
-                seen.add(place)
-                rows.append((place, ask))
-        return rows
-
-    def _resolved(self):
-        """The label of each labelled row, disputes left out."""
-        fold = self._rounds.sync()
-        if self._last_resolved is None or self._last_resolved[0] != fold.last_event:
-            found = (fold.resolve(name, self._rounds.resolve) for name in fold.answered_rows())
-            found = [one for one in found if one is not None and not one.disputed]
-            self._last_resolved = fold.last_event, found
-        return self._last_resolved[1]
 
     def _batch_to_answer(self, place, waiting, annotator, kind, value):
         """Return the batch that an answer belongs to, None if it is there already.
@@ -329,11 +321,7 @@ class Answers:
         return label if several else classes[classes.index(label)]
 
     def _who(self, annotator):
-        if annotator is None:
-            return self.annotator
-        if not isinstance(annotator, str):
-            raise TypeError(f"annotator must be a str or None. Got {annotator!r} instead.")
-        return annotator
+        return self.annotator if annotator is None else check_annotator(annotator)
 
     # ------------------------------------------------------------------ storing
 

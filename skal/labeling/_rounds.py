@@ -6,27 +6,20 @@ sees before it begins, so that whoever finds it unfinished repeats it on exactly
 
 import json
 import threading
+import warnings
 from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
-import numpy as np
-from sklearn.base import clone
-from sklearn.utils import check_random_state
-
-from skal.labeling._batches import CHECKS, Plan, make_plan, mixed, random_rows
-from skal.labeling._codec import decode, encode, is_missing
-from skal.labeling._estimate import estimate, kappa
+from skal.labeling._batches import Plan, make_plan, mixed, random_rows
+from skal.labeling._codec import encode, is_missing
 from skal.labeling._log import new_batch
+from skal.labeling._measures import Measures
+from skal.labeling._reading import feed
 from skal.labeling._schema import Ask, Training
-from skal.labeling._stop import Round, Stop
-from skal.labeling._store import feed
+from skal.labeling._stop import Stop
 from skal.labeling._trainer import Model, Trainer
 from skal.labeling._worker import Worker
-from skal.utils._random import child_seed
-
-# Rows on which successive models are compared.
-_N_COMPARED = 500
 
 
 class Job(NamedTuple):
@@ -78,8 +71,7 @@ class Rounds:
         self.fold = fold
         self.model = self.previous = None
         self.error = self._failed_at = None
-        self.stopping = None if stopping is None else clone(stopping)
-        self.compared = _compared(names.n, root_seed)
+        self.measures = Measures(self.trainer, names, root_seed, stopping)
 
     def sync(self):
         """Take in what this and other processes have stored."""
@@ -245,7 +237,7 @@ class Rounds:
                 job.labels, job.held_back, training.round, self.current_model()
             )
             model = Model(learner, training.id, training.round, job.labels)
-            result = self._measured(model, job)
+            result = self.measures.of(model, self.model, job)
             batch, asks = self._batch(model, job.plan) if job.plan else (None, ())
         except Exception as error:
             self._note_failure(job, error, perf_counter() - started)
@@ -273,6 +265,13 @@ class Rounds:
         self.sync()
         if batch is None:
             raise error
+        if not self.worker.threaded:
+            warnings.warn(
+                f"The training failed ({text}). All labels are kept, and the model before chose "
+                "these rows. refit() tries again.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def _ask_without_model(self, plan):
         chosen, strategy = None, "random"
@@ -322,68 +321,10 @@ class Rounds:
         ]
         return new_batch(plan.round, strategy, plan.seed, plan.n_labels, training), asks
 
-    # ------------------------------------------------------------------ measuring
-
-    def estimate(self, learner, answers, metric=None):
-        """Return the estimate of a learner on answered rows that no strategy chose."""
-        known, n_skipped = answers
-        if metric is None:
-            metric = "mean absolute error" if self.trainer.is_regressor else "accuracy"
-        truth = [decode(text) for text in known.values()]
-        positions = [self.names.position(name) for name in known]
-        guesses = self.trainer.predict(learner, positions).tolist() if known else []
-        return estimate(truth, guesses, n_skipped, metric)
-
-    def _measured(self, model, job):
-        """What is worth keeping of a training: estimate, agreement with the last model, advice."""
-        audit = self.estimate(model.learner, job.audit)
-        result = {"audit": [audit.value, audit.low, audit.high, audit.n]}
-        previous = self.model
-        if previous is not None:
-            now, then = (
-                self.trainer.predict(one.learner, self.compared) for one in (model, previous)
-            )
-            result["kappa"] = _similarity(then, now, self.trainer.is_regressor)
-        if self.stopping is not None:
-            stop = self._advice(model, previous, job, audit)
-            result["stop"] = None if stop is None else list(stop)
-        return result
-
-    def _advice(self, model, previous, job, audit):
-        before = {} if previous is None else previous.labels
-        new = {name: text for name, text in job.labels.items() if name not in before}
-        taken = np.zeros(self.names.n, dtype=bool)
-        places = [self.names.position(name) for name in {*job.labels, *job.held_back}]
-        taken[[place for place in places if place >= 0]] = True
-        now = Round(
-            self.trainer, model, previous, len(job.labels), np.flatnonzero(~taken), new, audit
-        )
-        if not self.stopping.update(now):
-            return None
-        value = getattr(self.stopping, "value_", None)
-        name = type(self.stopping).__name__
-        return Stop(name, value if isinstance(value, (int, float)) else None,
-                    model.round, len(job.labels))  # fmt: skip
+    # ------------------------------------------------------------------ advice
 
     def advice(self):
         """Return the advice of the last training that was looked at, a :class:`Stop` or None."""
         results = [json.loads(outcome.result) for outcome in self.log.records("outcome")]
         advice = [result["stop"] for result in results if "stop" in result]
         return Stop(*advice[-1]) if advice and advice[-1] else None
-
-
-def _compared(n, root_seed):
-    """Return the fixed random rows on which successive models are compared."""
-    return check_random_state(child_seed(root_seed, CHECKS)).permutation(n)[:_N_COMPARED]
-
-
-def _similarity(then, now, is_regressor):
-    """Cohen's kappa of two models; of regressors 1 - RMS change / standard deviation."""
-    if not is_regressor:
-        return kappa([_key(one) for one in then.tolist()], [_key(one) for one in now.tolist()])
-    change, spread = np.sqrt(np.mean((now - then) ** 2)), np.std(then)
-    return float(1 - change / spread) if spread > 0 else float(change == 0)
-
-
-def _key(label):
-    return tuple(label) if isinstance(label, list) else label

@@ -70,6 +70,7 @@ def serve(session, *, port=0, open_browser=True, **options):
     >>> page.close()  # doctest: +SKIP
     """
     page = LabelingPage(Conversation(session, **options), port)
+    session.background = True  # an answer is replied to before anything trains
     if open_browser:
         webbrowser.open(page.url)
     return page

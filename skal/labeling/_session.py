@@ -1,38 +1,22 @@
 """A labelling session: rows to ask about, answers that stay, and the model between."""
 
-import math
-import numbers
-from typing import NamedTuple
-
-import numpy as np
 from scipy import sparse
 from sklearn.base import clone
 
 from skal.labeling._answers import Answers
-from skal.labeling._codec import decode, encode
-from skal.labeling._estimate import Estimate
+from skal.labeling._checks import check_annotator, check_parameters
+from skal.labeling._codec import encode
 from skal.labeling._identity import RowNames
-from skal.labeling._progress import pairs, progress_frame
+from skal.labeling._overview import Overview
 from skal.labeling._rounds import Rounds
 from skal.labeling._start import begin_or_resume, check_pool, import_labels
 from skal.labeling._store import open_store
 
-
-class Task(NamedTuple):
-    """One row to be answered.
-
-    `row` is its name (the key, or the position it had), `position` where it is in `X`, `token`
-    changes as soon as another answer than the next one is due, and `proposal` is the model's
-    guess or None.
-    """
-
-    row: object
-    position: int
-    token: str
-    proposal: object
+# Seconds for which `next` waits for a batch that is made behind the caller.
+_PATIENCE = 0.1
 
 
-class LabelingSession(Answers):
+class LabelingSession(Answers, Overview):
     """Ask people for labels, lose none of them, and train between.
 
     A session asks for batches of rows, stores each answer before anything else happens, and trains
@@ -191,10 +175,10 @@ class LabelingSession(Answers):
             "n_instances": n_instances, "n_initial": n_initial, "audit": audit, "again": again,
             "refit": refit,
         }  # fmt: skip
-        _check_parameters(learner, settings, lease, resolve, on_change)
+        check_parameters(learner, settings, lease, resolve, on_change)
         self.X = X.tocsr() if sparse.issparse(X) else X
         self.classes_given = None if classes is None else list(classes)
-        self.annotator, self.lease = _name_of(annotator), float(lease)
+        self.annotator, self.lease = check_annotator(annotator), float(lease)
         self.store, self._owns_store = open_store(store)
         try:
             self._open(learner, y, key, settings, resolve, on_change, random_state, stopping,
@@ -258,8 +242,12 @@ class LabelingSession(Answers):
         """
         annotator = self._who(annotator)
         self._rounds.keep_going()
-        if not self.background and not self._rounds.sync().open_asks():
-            self._rounds.ask()
+        if not self._rounds.sync().open_asks():
+            if self.background:
+                # A batch that takes no time is better than a word about waiting.
+                self._rounds.worker.wait(_PATIENCE)
+            else:
+                self._rounds.ask()
         return self._leased(annotator)
 
     # ------------------------------------------------------------------ training
@@ -333,139 +321,6 @@ class LabelingSession(Answers):
         """
         return self._rounds.wait_and_raise(timeout)
 
-    def estimate(self, metric=None):
-        """Return how good `learner_` is on rows that no strategy chose.
-
-        Parameters
-        ----------
-        metric : callable or None, default=None
-            Gets the answers and the predictions, two lists, and returns the loss of each row. None
-            is accuracy for classifiers, absolute error for regressors.
-
-        Returns
-        -------
-        estimate : Estimate
-            The mean with its 95 % interval; NaN below 20 answers and after :meth:`final_fit`.
-        """
-        rounds = self._rounds
-        answers = rounds.audit_answers(rounds.sync())
-        if self._final is not None:
-            none = math.nan
-            return Estimate(none, none, none, 0, 0, "void after final_fit", (none, none))
-        learner = self.learner_
-        return rounds.worker.call(lambda: rounds.estimate(learner, answers, metric))
-
-    # ------------------------------------------------------------------ what there is
-
-    @property
-    def learner_(self):
-        if self._final is not None:
-            return self._final
-        rounds = self._rounds
-        model = rounds.model or rounds.worker.call(rounds.current_model)
-        if model is None:
-            raise AttributeError(
-                "learner_ is there after the first training: answer the rows of query(), then "
-                "call query() again or refit()."
-            )
-        return model.learner
-
-    @property
-    def classes(self):
-        """The classes given, else the labels seen so far, sorted; None if there is none."""
-        if self.classes_given is not None or self._rounds.trainer.is_regressor:
-            return self.classes_given
-        labels = {decode(one.label) for one in self._resolved() if not one.label.startswith("{")}
-        return sorted(labels) or None
-
-    @property
-    def y_(self):
-        labels = {self._names.position(one.row): decode(one.label) for one in self._resolved()}
-        labels.pop(-1, None)
-        values = list(labels.values())
-        width = len(values[0]) if values and isinstance(values[0], list) else None
-        shape = self._names.n if width is None else (self._names.n, width)
-        if self._rounds.trainer.is_regressor or (values and _all_floats(values)):
-            y = np.full(shape, np.nan)
-        else:
-            y = np.full(shape, None, dtype=object)
-        for position, label in labels.items():
-            y[position] = label
-        return y
-
-    @property
-    def labeled_(self):
-        places = (self._names.position(one.row) for one in self._resolved())
-        return np.array(sorted(place for place in places if place >= 0), dtype=np.int64)
-
-    @property
-    def open_(self):
-        return np.array([place for place, _ in self._open_rows()], dtype=np.int64)
-
-    @property
-    def round_(self):
-        return max((batch.round for batch in self._rounds.sync().batches.values()), default=-1)
-
-    @property
-    def audit_(self):
-        return self.estimate()
-
-    @property
-    def stop_(self):
-        return self._rounds.advice()
-
-    @property
-    def error_(self):
-        return self._rounds.error
-
-    @property
-    def state_(self):
-        if self._rounds.sync().open_asks():
-            return "asking" if self._first_free(self.annotator) is not None else "waiting"
-        if self._rounds.worker.busy:
-            return "training"
-        if self.error_ is not None:
-            return "failed"
-        return "training" if self._rounds.has_more() else "finished"
-
-    @property
-    def counts_(self):
-        fold = self._rounds.sync()
-        waiting = fold.open_asks()
-        batch = waiting[0].batch if waiting else fold.last_batch
-        size = sum(number == batch for number, _ in fold.asks)
-        n_open = sum(ask.batch == batch for ask in waiting)
-        return size - n_open, size, len(self.labeled_)
-
-    def progress(self):
-        """Return one row per batch.
-
-        Returns
-        -------
-        progress : DataFrame
-            By batch: round, strategy, n_asked, n_labeled, n_skipped, n_undone, median_seconds (of
-            an answer), audit_value, audit_low and audit_high (the estimate of the model that chose
-            the batch), kappa_to_previous (Cohen's kappa of the predictions of that model and the
-            one before, on 500 fixed rows; of regressors 1 - RMS change / standard deviation),
-            agreement (share of equal answers where a row has several) and error (of a training that
-            failed after this batch). ``progress.attrs["agreement"]`` is :meth:`agreement`.
-        """
-        return progress_frame(self._rounds.sync(), self.store.log)
-
-    def agreement(self):
-        """Return how far people agree with each other, and with themselves.
-
-        Returns
-        -------
-        agreement : DataFrame
-            One row per pair: annotator, other (the same, for rows asked again), n_rows, agreement
-            (share of equal labels) and kappa (Cohen's).
-        """
-        import pandas as pd
-
-        columns = ["annotator", "other", "n_rows", "agreement", "kappa"]
-        return pd.DataFrame(pairs(self._rounds.sync()), columns=columns)
-
     # ------------------------------------------------------------------ housekeeping
 
     def close(self):
@@ -485,42 +340,3 @@ class LabelingSession(Answers):
             f"{type(self).__name__}({self._rounds.trainer.strategy_name()}, {self._names.n} rows, "
             f"{len(self.labeled_)} labelled, store={self.store.path!r})"
         )
-
-
-def _all_floats(values):
-    return all(isinstance(value, float) for value in values)
-
-
-def _name_of(annotator):
-    if annotator is None:
-        return ""
-    if not isinstance(annotator, str):
-        raise TypeError(f"annotator must be a str or None. Got {annotator!r} instead.")
-    return annotator
-
-
-def _check_parameters(learner, settings, lease, resolve, on_change):
-    if isinstance(learner, type) or not hasattr(learner, "restore"):
-        raise TypeError(
-            f"learner must be an ActiveLearner. Got {learner!r} instead. Wrap the estimator: "
-            "ActiveLearner(estimator, strategy)."
-        )
-    for name in ("n_instances", "n_initial"):
-        _check_whole(name, settings[name])
-    for name in ("audit", "again"):
-        value = settings[name]
-        if not isinstance(value, numbers.Real) or not 0 <= value < 1:
-            raise ValueError(f"{name} must be a share, at least 0 and below 1. Got {value!r}.")
-    if settings["refit"] not in ("batch", None):
-        _check_whole("refit, if neither 'batch' nor None,", settings["refit"])
-    if not isinstance(lease, numbers.Real) or not lease > 0:
-        raise ValueError(f"lease must be a number of seconds above 0. Got {lease!r} instead.")
-    if resolve not in ("latest", "majority") and not callable(resolve):
-        raise ValueError(f"resolve must be 'latest', 'majority' or a callable. Got {resolve!r}.")
-    if on_change not in ("raise", "find", "trust"):
-        raise ValueError(f"on_change must be 'raise', 'find' or 'trust'. Got {on_change!r}.")
-
-
-def _check_whole(name, value):
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an int of at least 1. Got {value!r} instead.")

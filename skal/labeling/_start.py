@@ -16,7 +16,7 @@ from skal.labeling._batches import draw_reserve
 from skal.labeling._codec import decode, encode, is_missing
 from skal.labeling._identity import check_rows, differing
 from skal.labeling._log import new_event
-from skal.labeling._store import digests_of
+from skal.labeling._reading import digests_of
 from skal.utils._random import draw_seed
 from skal.utils.validation import check_same_length, is_labeled, target_values
 

@@ -9,7 +9,8 @@ from skal.labeling._frames import events_frame, labels_frame
 from skal.labeling._identity import RowNames, differing
 from skal.labeling._log import Log
 from skal.labeling._merge import merge
-from skal.labeling._schema import VERSION, no_collection, problems
+from skal.labeling._reading import digests_of, feed
+from skal.labeling._schema import VERSION, problems
 from skal.utils._tables import is_frame, is_polars, take_rows
 
 
@@ -323,31 +324,6 @@ def open_store(store):
     if isinstance(store, LabelStore):
         return store, False
     return LabelStore(IN_MEMORY if store is None else store), True
-
-
-def feed(fold, log, until=None):
-    """Bring a fold up to date with what was stored since, by whatever process."""
-    with no_collection():
-        _feed(fold, log, until)
-
-
-def _feed(fold, log, until):
-    batches = log.records("batch", fold.last_batch)
-    if batches:
-        asks = {}
-        for ask in log.records("ask", fold.last_batch):
-            asks.setdefault(ask.batch, []).append(ask)
-        for batch in batches:
-            fold.add_batch(batch, asks.get(batch.id, []))
-    for event in log.records("event", fold.last_event):
-        if until is not None and event.id > until:
-            break
-        fold.add_event(event)
-
-
-def digests_of(fold):
-    """Return the digest of each row asked about, by name; the last one counts."""
-    return {ask.row: ask.digest for ask in fold.asks.values()}
 
 
 def _check_resolve(resolve):

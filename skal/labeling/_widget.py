@@ -31,7 +31,7 @@ class Labeler(anywidget.AnyWidget):
     Parameters
     ----------
     session : LabelingSession
-        Where rows come from and answers go. With ``background=True`` nobody waits for the model.
+        Where rows come from and answers go. From now on it trains behind whoever labels.
 
     show : {"row", "text", "image"} or callable, default="row"
         How a row is shown. "row": its cells, by name. "text": its cells as running text.
@@ -94,6 +94,7 @@ class Labeler(anywidget.AnyWidget):
             session, show=show, columns=columns, answer=answer, classes=classes,
             shortcuts=shortcuts, proposal=proposal, guide=guide,
         )  # fmt: skip
+        session.background = True  # an answer is replied to before anything trains
         self._watching, self._closed = False, Event()
         super().__init__()
         self.on_msg(self._receive)

@@ -201,21 +201,19 @@ def test_order_of_answers_does_not_matter():
     assert asked[0] == asked[1]
 
 
-def _labels_until_killed(path, options, delay):
-    os.environ["OMP_NUM_THREADS"] = "1"
+def _label_thirty(path, options):
     session = LabelingSession(LOGISTIC, X, store=path, **options)
-    while (task := session.next()) is not None:
+    while len(session.labeled_) < 30:
+        task = session.next()
         session.teach([task.position], [Y[task.position]])
-        if len(session.labeled_) >= 30:
-            os._exit(0)
-    os._exit(1)
+    os._exit(0)
 
 
 def test_a_session_killed_again_and_again_ends_as_one_never_killed(path):
     options = {"n_initial": 12, "n_instances": 4, "random_state": 1}
     rng, n_killed = random.Random(0), 0
     while True:
-        child = FORK.Process(target=_labels_until_killed, args=(path, options, 0))
+        child = FORK.Process(target=_label_thirty, args=(path, options))
         child.start()
         child.join(rng.uniform(0.1, 0.8) if n_killed < 5 else 60)
         if child.exitcode is not None:
@@ -224,6 +222,7 @@ def test_a_session_killed_again_and_again_ends_as_one_never_killed(path):
         child.join()
         n_killed += 1
     assert child.exitcode == 0 and n_killed > 0
+    # The same without a kill.
     with LabelingSession(LOGISTIC, X, **options) as session:
         while len(session.labeled_) < 30:
             task = session.next()
@@ -623,12 +622,13 @@ def test_the_estimate_is_not_biased():
     """Digits, margin sampling, 60 reserved rows: estimate minus accuracy on held-out rows."""
     X, y = load_digits(return_X_y=True)
     X = X / 16
+    learner = ActiveLearner(LogisticRegression(max_iter=1000), MarginSampling())
     differences = []
     for seed in range(40):
         order = np.random.RandomState(seed).permutation(len(X))
         pool, test = order[:1000], order[1000:]
         session = LabelingSession(
-            LOGISTIC, X[pool], n_initial=40, n_instances=44, audit=60 / 260, random_state=seed
+            learner, X[pool], n_initial=40, n_instances=44, audit=60 / 260, random_state=seed
         )
         for _ in range(6):
             label_all(session, y[pool])
@@ -717,7 +717,9 @@ def test_a_failed_training_keeps_the_old_model(fragile, monkeypatch):
     label_all(session)
     old = session.learner_
     monkeypatch.setattr(Fragile, "fails", True)
-    assert len(session.query()) == 10 and session.learner_ is old
+    with pytest.warns(UserWarning, match="ZeroDivisionError: no model.*All labels are kept"):
+        assert len(session.query()) == 10
+    assert session.learner_ is old
     assert session.progress()["error"].tolist()[1:] == ["ZeroDivisionError: no model", None]
     with pytest.raises(ZeroDivisionError):
         session.refit()
@@ -793,7 +795,7 @@ def test_stopping_is_advice(path):
     assert session.stop_ is None
     session.query()
     assert tuple(session.stop_) == ("_AfterTwo", 2.0, 1, 30)
-    first, now = session._rounds.stopping.seen_
+    first, now = session._rounds.measures.stopping.seen_
     assert not hasattr(criterion, "seen_")
     assert (first.n_labels, now.n_labels) == (20, 30)
     assert first.queried.tolist() == rows and sorted(now.queried) == sorted(second)
