@@ -5,21 +5,24 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.metrics import check_scoring
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skal.model_selection._simulation import (
     check_budget,
     check_learner,
+    check_params,
     labeled_part,
     seeded_learner,
     simulate,
     with_row_access,
 )
 from skal.oracles import check_oracle
-from skal.utils._compat import Interval, _fit_context
+from skal.utils._compat import Interval, _fit_context, _raise_for_params, _routing_enabled
 from skal.utils._delegation import DelegatingMixin, held_has
 from skal.utils._random import draw_seed
+from skal.utils._tables import n_rows
 from skal.utils._tags import inherit_tags
 from skal.utils.validation import check_same_length, is_labeled, validate_rows
 
@@ -148,7 +151,7 @@ class BudgetedActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
+    def fit(self, X, y, **fit_params):
         """Hide `y`, and let the learner spend the budget on it.
 
         Parameters
@@ -158,6 +161,10 @@ class BudgetedActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Their labels. Rows with a missing label (NaN, None) are never queried.
+
+        **fit_params : dict
+            `sample_weight` for all rows, or what metadata routing passes to the learner's `fit`;
+            per-row values are cut to the rows that are labelled.
 
         Returns
         -------
@@ -171,6 +178,7 @@ class BudgetedActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         ValueError
             If `budget` is less than `n_initial`, or no row has a label.
         """
+        _raise_for_params(fit_params, self, "fit", allow=["sample_weight"])
         check_learner(self.learner, type(self).__name__)
         check_oracle(self.oracle, type(self).__name__)
         check_budget(self.n_initial, self.budget, type(self).__name__)
@@ -184,13 +192,16 @@ class BudgetedActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         if not is_labeled(y).any():
             raise ValueError("y has no labelled row. Give at least one row a label before fit.")
 
+        if _routing_enabled():
+            fit_params = process_routing(self, "fit", **fit_params)["learner"]["fit"]
+        fit_params = check_params(dict(fit_params), n_rows(y), type(self).__name__)
         seed = draw_seed(self.random_state)
         learner = seeded_learner(self.learner, seed)
         rounds, estimators = [], []
         for done in simulate(
             learner, X, y,
             n_initial=self.n_initial, n_instances=self.n_instances, budget=self.budget, seed=seed,
-            oracle=self.oracle,
+            oracle=self.oracle, params=fit_params,
         ):  # fmt: skip
             rounds.append(done)
             estimators.append(learner.estimator_)
@@ -276,7 +287,7 @@ class BudgetedActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         return self._delegate("predict", X)
 
     @available_if(held_has("score"))
-    def score(self, X, y):
+    def score(self, X, y, **params):
         """Score the learner after the last round on the rows that have a label.
 
         Parameters
@@ -287,12 +298,32 @@ class BudgetedActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Their labels; rows with a missing label are left out.
 
+        **params : dict
+            `sample_weight`, or what metadata routing passes to the learner's `score`.
+
         Returns
         -------
         score : float
             What the estimator's own `score` is: accuracy or :math:`R^2`, as a rule.
         """
-        return self._delegate("score", X, y)
+        _raise_for_params(params, self, "score", allow=["sample_weight"])
+        if _routing_enabled():
+            params = process_routing(self, "score", **params)["learner"]["score"]
+        return self._delegate("score", X, y, **params)
+
+    def get_metadata_routing(self):
+        """Say where `fit` and `score` send their extra arguments.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            `fit` and `score` of the learner.
+        """
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        mapping.add(caller="score", callee="score")
+        return MetadataRouter(owner=type(self).__name__).add(
+            learner=self.learner, method_mapping=mapping
+        )
 
     def __sklearn_tags__(self):
         tags = inherit_tags(super().__sklearn_tags__(), self.learner)

@@ -177,6 +177,8 @@ def comparison_settings(learner, X, y, scores, plan):
     settings["scores"] = f"{scores.columns}"
     settings["X"], settings["y"] = _digest(X), _digest(y)
     settings |= describe("oracle", plan["oracle"])
+    for name, value in plan["params"].items():
+        settings[f"params {name}"] = _text(np.asarray(value))
     parameters = describe("learner", learner)
     return settings | {
         name: text for name, text in parameters.items() if "query_strategy" not in name

@@ -33,9 +33,11 @@ from skal.model_selection._runs import (
     make_scorer_of,
     run_parallel,
 )
+from skal.model_selection._simulation import check_params
 from skal.oracles import check_oracle
 from skal.utils._random import draw_seed
 from skal.utils._results import curves_of, find_strategy, score_column
+from skal.utils._tables import n_rows
 
 
 def compare_strategies(
@@ -59,6 +61,7 @@ def compare_strategies(
     progress_bar=False,
     error_score="raise",
     checkpoint=None,
+    params=None,
 ):
     """Run query strategies on the same data, paired repeat by repeat.
 
@@ -145,6 +148,10 @@ def compare_strategies(
         With ``random_state=None`` it goes on with the seed of the first call. Runs of another
         comparison (data, learner, budget, splits, ...) are refused. One process at a time.
 
+    params : dict or None, default=None
+        Arguments of the learner's `fit`, such as ``{"sample_weight": weights}``: per-row values for
+        all rows, cut along with them. Scores are taken without.
+
     Returns
     -------
     results : pandas.DataFrame
@@ -221,6 +228,7 @@ def compare_strategies(
         "budget": budget,
         "stratify": stratify_initial,
         "oracle": oracle,
+        "params": check_params(params, n_rows(y), "compare_strategies"),
     }
     if checkpoint is None:
         store, root = None, draw_seed(random_state)

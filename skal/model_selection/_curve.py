@@ -7,8 +7,10 @@ from skal.model_selection._runs import (
     make_scorer_of,
     run_parallel,
 )
+from skal.model_selection._simulation import check_params
 from skal.oracles import check_oracle
 from skal.utils._random import draw_seed
+from skal.utils._tables import n_rows
 
 
 def active_learning_curve(
@@ -29,6 +31,7 @@ def active_learning_curve(
     oracle=None,
     progress_bar=False,
     error_score="raise",
+    params=None,
 ):
     """Score an active learner on held-out rows after every round of a labelling budget.
 
@@ -95,6 +98,10 @@ def active_learning_curve(
     error_score : "raise" or float, default="raise"
         What happens when a split fails: "raise" an error, or warn and put this value into its
         remaining rounds.
+
+    params : dict or None, default=None
+        Arguments of the learner's `fit`, such as ``{"sample_weight": weights}``: per-row values for
+        all rows, cut along with them. Scores are taken without.
 
     Returns
     -------
@@ -165,6 +172,7 @@ def active_learning_curve(
         "budget": budget,
         "stratify": stratify_initial,
         "oracle": oracle,
+        "params": check_params(params, n_rows(y), "active_learning_curve"),
     }
     cells = [
         delayed_cell(

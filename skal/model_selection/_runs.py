@@ -22,6 +22,7 @@ from skal.model_selection._simulation import (
     with_row_access,
 )
 from skal.utils._compat import Interval, StrOptions, validate_parameter_constraints
+from skal.utils._metadata import params_of_rows
 from skal.utils._random import child_seed
 from skal.utils._results import RESERVED_COLUMNS
 from skal.utils._tables import is_mapping, n_rows, take_rows
@@ -138,15 +139,17 @@ def run_cell(
     """Simulate one run of one learner; return one record (dict) per round.
 
     `labels` go first into every record; `where` names the cell in errors; `plan` holds
-    `n_initial`, `n_instances`, `budget` and `stratify`; `store` is called with the records of a
-    run that did not fail, in the process that did it.
+    `n_initial`, `n_instances`, `budget`, `stratify` and the `params` of fit; `store` is called with
+    the records of a run that did not fail, in the process that did it.
     """
     records = []
     try:
         learner = seeded_learner(learner, run.seed)
         X_test, y_test = labeled_part(take_rows(X, run.test), take_rows(y, run.test))
         X_train, y_train = take_rows(X, run.train), take_rows(y, run.train)
-        for done in simulate(learner, X_train, y_train, seed=run.seed, **plan):
+        params = params_of_rows(plan["params"], run.train, n_rows(y))
+        settings = plan | {"params": params}
+        for done in simulate(learner, X_train, y_train, seed=run.seed, **settings):
             record = {**labels, "round": done.number, "n_labels": done.n_labels}
             record |= scores(learner, X_test, y_test)
             record |= {"fit_time": done.fit_time, "query_time": done.query_time}

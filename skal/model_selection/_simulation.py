@@ -1,6 +1,7 @@
 """The one loop behind every simulation: hide the labels, then buy them back batch by batch."""
 
 import warnings
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from scipy import sparse
 from sklearn.base import clone, is_classifier
 from sklearn.utils import check_random_state
 
+from skal.utils._metadata import params_of_rows, take_params
 from skal.utils._random import child_seed, draw_seed
 from skal.utils._repeats import repeats_expected
 from skal.utils._tables import as_container, concat_rows, n_rows, take_rows
@@ -29,14 +31,18 @@ class Round(NamedTuple):
     query_time: float
 
 
-def simulate(learner, X, y, *, n_initial, n_instances, budget, seed, stratify=True, oracle=None):
+def simulate(
+    learner, X, y, *, n_initial, n_instances, budget, seed, stratify=True, oracle=None, params=None
+):
     """Train `learner` in place on ever more labels, yielding a :class:`Round` after each training.
 
     Rows whose `y` is missing are never queried, unless the oracle knows more than `y`; an estimator
     that learns from unlabelled rows sees them all the same. The budget, and the first sample, end
     where the rows do that can be asked about. The first sample has its true labels; from then on
-    the oracle answers, and in place of a row that it refuses another is asked about.
+    the oracle answers, and in place of a row that it refuses another is asked about. `params` are
+    arguments of the learner's `fit` and `teach`, per-row values for all rows.
     """
+    params = params or {}
     known = np.flatnonzero(is_labeled(y))
     candidates = known
     if getattr(oracle, "knows_all_rows", False):
@@ -51,12 +57,13 @@ def simulate(learner, X, y, *, n_initial, n_instances, budget, seed, stratify=Tr
             "regression, add noise to y, or use CallableOracle with a function of your own."
         )
     answers_of = _answers(oracle, X, y, seed)
+    at = partial(params_of_rows, params, n_samples=n_rows(y))
 
     started = perf_counter()
     if shows_pool:
-        learner.fit(X, _hide_all_but(y, rows))
+        learner.fit(X, _hide_all_but(y, rows), **params)
     else:
-        learner.fit(take_rows(X, rows), labels_of(y, rows))
+        learner.fit(take_rows(X, rows), labels_of(y, rows), **at(rows))
     yield Round(0, rows, len(rows), perf_counter() - started, 0.0)
 
     pool, n_labels = np.setdiff1d(candidates, rows), len(rows)
@@ -74,11 +81,11 @@ def simulate(learner, X, y, *, n_initial, n_instances, budget, seed, stratify=Tr
         n_labels += len(rows)
         queried_at = perf_counter()
         if shows_pool:
-            learner.teach(None, labels, rows=rows)
+            learner.teach(None, labels, rows=rows, **at(rows))
         else:
             # Equal rows of a data set are different rows.
             with repeats_expected():
-                learner.teach(take_rows(X, rows), labels)
+                learner.teach(take_rows(X, rows), labels, **at(rows))
         fit_time, query_time = perf_counter() - queried_at, queried_at - started
         yield Round(number, rows, n_labels, fit_time, query_time)
 
@@ -197,6 +204,16 @@ def with_row_access(X, y):
     # COO, DOK and other sparse formats have no rows to take; DOK is even a dict.
     X = X.tocsr() if sparse.issparse(X) else as_container(X)
     return X, (y if hasattr(y, "shape") else target_values(y))
+
+
+def check_params(params, n_samples, owner):
+    """Return `params` as a dict; a weight that does not belong to a row is an error."""
+    if params is not None and not isinstance(params, dict):
+        raise TypeError(
+            f"params of {owner} must be a dict of arguments of the learner's fit. "
+            f"Got {type(params).__name__} instead."
+        )
+    return take_params(params or {}, np.ones(n_samples, dtype=bool))
 
 
 def check_learner(learner, owner):

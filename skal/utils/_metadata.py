@@ -22,6 +22,12 @@ def take_params(params, mask):
     return {k: take_rows(v, mask) if k in per_row else v for k, v in params.items()}
 
 
+def params_of_rows(params, rows, n_samples):
+    """Return `params` with the per-row values at the positions `rows`, of `n_samples` in all."""
+    per_row = _per_row(params, n_samples)
+    return {k: take_rows(v, rows) if k in per_row else v for k, v in params.items()}
+
+
 def append_params(old, new, n_old):
     """Append per-row metadata of new rows to that of the rows before them."""
     per_row = _per_row(old, n_old)
