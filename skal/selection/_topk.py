@@ -44,7 +44,7 @@ class TopK(BatchSelector):
         cut = np.partition(scores, len(scores) - n_instances)[len(scores) - n_instances]
         likely = np.flatnonzero(scores >= cut)
         values = scores[likely]
-        if len(np.unique(values)) == n_instances:
+        if len(np.unique(values)) == len(likely) == n_instances:
             return likely[np.argsort(-values)]
         rank = random_ranks(draw_seed(rng), len(scores))[likely]
         return likely[np.lexsort((-rank, -values))][:n_instances]

@@ -53,3 +53,12 @@ def test_returned_scores():
 def test_embeddings_without_scores():
     with pytest.raises(ValueError, match=r"pass scores=, or one column as Z. Got Z with 3 columns"):
         TopK().select(np.ones((5, 3)), 1)
+
+
+def test_ties_with_the_last_of_as_many_values_as_rows_are_chosen():
+    scores = np.array([3.0, 2.0, 2.0, 1.0, 1.0, 1.0, 0.0])
+    chosen = TopK(random_state=0).select(scores[:, None], 3)
+    assert len(chosen) == 3 and scores[chosen].tolist() == [3.0, 2.0, 2.0]
+    for n_instances in range(1, 8):
+        chosen = TopK(random_state=0).select(scores[:, None], n_instances)
+        assert scores[chosen].tolist() == scores[:n_instances].tolist()
