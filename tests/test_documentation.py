@@ -54,6 +54,14 @@ def test_readme_names_every_strategy_of_the_command_line():
     assert not missing
 
 
+@pytest.mark.parametrize("room", ["skal.strategies", "skal.selection"])
+def test_the_page_of_strategies_has_them_all(room):
+    page = (ROOT / "doc" / "user_guide" / "strategies.rst").read_text(encoding="utf-8")
+    bases = {"QueryStrategy", "QueryStrategyTags", "SelectingStrategy", "BatchSelector", "Rows"}
+    names = set(importlib.import_module(room).__all__) - bases
+    assert not [name for name in names if f"`~{room}.{name}`" not in page]
+
+
 def test_readme_has_the_two_command_lines_that_ci_runs():
     readme = (ROOT / "README.rst").read_text(encoding="utf-8")
     lines = [line for line in readme.splitlines() if re.match(r"    \S.* -m (venv|pytest)", line)]
