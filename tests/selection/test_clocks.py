@@ -119,9 +119,10 @@ def test_picks_beside_labelled_rows(kind, n_fixed, sizes, rng):
         factors = rng.dirichlet(np.ones(3), 1200), rng.dirichlet(np.ones(3), n_fixed)
         rows, rows_fixed = Rows(Z, factors[0]), Rows(fixed, factors[1])
         Z, fixed = dense(Z, factors[0]), dense(fixed, factors[1])
+    n = 200 if sizes is SIZES else 30
     for first in (None, 5):
-        expected = textbook(Z, 200, 3, fixed=fixed, first=first)
-        found = sample_by_distance(rows, 200, 3, fixed=rows_fixed, first=first, sizes=sizes)
+        expected = textbook(Z, n, 3, fixed=fixed, first=first)
+        found = sample_by_distance(rows, n, 3, fixed=rows_fixed, first=first, sizes=sizes)
         assert found == expected
 
 
@@ -130,8 +131,9 @@ def test_picks_beside_labelled_rows(kind, n_fixed, sizes, rng):
 def test_picks_with_a_tolerance(tol, sizes, rng):
     Z = clusters(rng, 1e-6, n=800)
     Z[400:] = rng.standard_normal((400, 20))
-    expected = textbook(Z, 600, 5, first=1, tol=tol)
-    assert sample_by_distance(Rows(Z), 600, 5, first=1, tol=tol, sizes=sizes) == expected
+    n = 600 if sizes is SIZES else 100
+    expected = textbook(Z, n, 5, first=1, tol=tol)
+    assert sample_by_distance(Rows(Z), n, 5, first=1, tol=tol, sizes=sizes) == expected
 
 
 def parted(Z, cuts, factors=None):

@@ -250,11 +250,11 @@ def test_ties_of_thousands_of_rows_need_no_pass_per_pick(pairs):
 
 
 @pytest.mark.parametrize("candidates", [1, 2, 512])
-def test_ties_are_broken_uniformly(candidates):
+def test_ties_are_broken_uniformly(candidates, draws):
     """Corners of a simplex, every order equally likely."""
     rows = Rows(np.eye(4))
     orders = {}
-    for seed in range(1200):
+    for seed in range(draws(1200)):
         first = int(np.random.RandomState(seed).randint(4))
         order = tuple(engine.farthest_first(rows, 4, seed, first=first, candidates=candidates))
         orders[order] = orders.get(order, 0) + 1
@@ -262,19 +262,20 @@ def test_ties_are_broken_uniformly(candidates):
     assert chisquare(list(orders.values())).pvalue > 1e-3
 
 
-def test_ties_of_the_first_pick_are_broken_uniformly():
+def test_ties_of_the_first_pick_are_broken_uniformly(draws):
     Z = np.array([[1.0, 0], [0, -1], [0.5, 0.5], [-1, 0], [0, 1]])
     counts = np.bincount(
-        [KCenterGreedy(random_state=seed).select(Z, 1)[0] for seed in range(600)], minlength=5
+        [KCenterGreedy(random_state=seed).select(Z, 1)[0] for seed in range(draws(600))],
+        minlength=5,
     )
     assert counts[2] == 0
     assert chisquare(counts[[0, 1, 3, 4]]).pvalue > 1e-3
 
 
-def test_zeros_are_a_uniform_sample():
+def test_zeros_are_a_uniform_sample(draws):
     Z = np.zeros((10, 3))
     counts = np.zeros(10)
-    for seed in range(600):
+    for seed in range(draws(600)):
         counts[KCenterGreedy(random_state=seed).select(Z, 3)] += 1
     assert chisquare(counts).pvalue > 1e-3
 

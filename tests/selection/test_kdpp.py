@@ -29,7 +29,7 @@ def law(Z, n):
     return {S: value / sum(table.values()) for S, value in table.items()}
 
 
-def assert_follows(draw, table, n_draws=2000):
+def assert_follows(draw, table, n_draws):
     """Chi-square of `draw(seed)` against a table of probabilities, rare batches together."""
     counts = dict.fromkeys(table, 0)
     for seed in range(n_draws):
@@ -62,26 +62,30 @@ def _with_a_sum(Z):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_exact_draws_follow_the_law(case, rng):
+def test_exact_draws_follow_the_law(case, rng, draws):
     rows = CASES[case](rng)
     Z = rows if isinstance(rows, np.ndarray) else dense(*rows.parts())
-    assert_follows(lambda rng: KDPP(method="exact", random_state=rng).select(rows, 3), law(Z, 3))
+    assert_follows(
+        lambda rng: KDPP(method="exact", random_state=rng).select(rows, 3), law(Z, 3), draws(2000)
+    )
 
 
 @pytest.mark.parametrize("n", [2, 5])
-def test_exact_batches_of_other_sizes(rng, n):
+def test_exact_batches_of_other_sizes(rng, n, draws):
     Z = rng.standard_normal((7, 5)) * np.logspace(0, -1, 7)[:, None]
-    assert_follows(lambda rng: KDPP(method="exact", random_state=rng).select(Z, n), law(Z, n))
+    assert_follows(
+        lambda rng: KDPP(method="exact", random_state=rng).select(Z, n), law(Z, n), draws(2000)
+    )
 
 
 @pytest.mark.parametrize("case", ["dual", "primal, factored", "with a duplicate"])
-def test_long_chains_follow_the_law(case, rng):
+def test_long_chains_follow_the_law(case, rng, draws):
     rows = CASES[case](rng)
     Z = rows if isinstance(rows, np.ndarray) else dense(*rows.parts())
     assert_follows(
         lambda rng: KDPP(method="mcmc", n_steps=60, random_state=rng).select(rows, 3),
         law(Z, 3),
-        n_draws=1500,
+        n_draws=draws(1500),
     )
 
 
@@ -93,11 +97,13 @@ def test_chains_among_rows_of_very_different_norms(rng):
         assert picks.max() < 10
 
 
-def test_a_chain_of_no_steps_is_uniform(rng):
+def test_a_chain_of_no_steps_is_uniform(rng, draws):
     Z = rng.standard_normal((6, 4))
     uniform = {S: 1 / 15 for S in combinations(range(6), 2)}
     assert_follows(
-        lambda rng: KDPP(method="mcmc", n_steps=0, random_state=rng).select(Z, 2), uniform
+        lambda rng: KDPP(method="mcmc", n_steps=0, random_state=rng).select(Z, 2),
+        uniform,
+        draws(2000),
     )
 
 
@@ -117,10 +123,11 @@ def test_inverse_is_kept_up(rng, monkeypatch):
 
 
 @pytest.mark.parametrize("method", ["exact", "mcmc"])
-def test_one_row_is_drawn_by_its_squared_norm(rng, method):
+def test_one_row_is_drawn_by_its_squared_norm(rng, method, draws):
     Z = rng.standard_normal((6, 3))
     counts = np.bincount(
-        [KDPP(method=method, random_state=s).select(Z, 1)[0] for s in range(2000)], minlength=6
+        [KDPP(method=method, random_state=s).select(Z, 1)[0] for s in range(draws(2000))],
+        minlength=6,
     )
     expected = (Z**2).sum(1) / (Z**2).sum() * 2000
     assert chisquare(counts, expected).pvalue > 1e-3
@@ -168,9 +175,9 @@ def test_the_warning_points_at_the_caller(rng):
 
 
 @pytest.mark.parametrize("method", ["exact", "mcmc", "greedy"])
-def test_zeros_are_a_uniform_sample(method):
+def test_zeros_are_a_uniform_sample(method, draws):
     counts = np.zeros(8)
-    for seed in range(400):
+    for seed in range(draws(400)):
         with pytest.warns(UserWarning, match="rank 0"):
             counts[KDPP(method=method, random_state=seed).select(np.zeros((8, 2)), 3)] += 1
     assert chisquare(counts).pvalue > 1e-3

@@ -40,7 +40,7 @@ def law(Z, n, first=None, Z_labeled=None):
     return table
 
 
-def assert_follows(draw, table, n_draws=2500):
+def assert_follows(draw, table, n_draws):
     """Chi-square of `draw(seed)` against a table of probabilities, rare batches together."""
     counts = dict.fromkeys(table, 0)
     for seed in range(n_draws):
@@ -56,44 +56,51 @@ def assert_follows(draw, table, n_draws=2500):
 
 @pytest.mark.parametrize("together", [1, 1024])
 @pytest.mark.parametrize("kind", ["dense", "factored"])
-def test_ordered_triples_follow_the_law(kind, together, rng):
+def test_ordered_triples_follow_the_law(kind, together, rng, draws):
     """Whether rows fire one at a time or all before one horizon."""
     features, factors = rng.standard_normal((6, 2)), rng.standard_normal((6, 2))
     Z = features if kind == "dense" else dense(features, factors)
     rows = Rows(features) if kind == "dense" else Rows(features, factors)
     sizes = replace(SIZES, few=0, together=together)
     assert_follows(
-        lambda seed: sample_by_distance(rows, 3, seed, first=0, sizes=sizes), law(Z, 3, first=0)
+        lambda seed: sample_by_distance(rows, 3, seed, first=0, sizes=sizes),
+        law(Z, 3, first=0),
+        draws(2500),
     )
 
 
-def test_law_with_labelled_rows(rng):
+def test_law_with_labelled_rows(rng, draws):
     Z, Z_labeled = rng.standard_normal((6, 2)), rng.standard_normal((3, 2))
     assert_follows(
         lambda seed: KMeansPlusPlus(random_state=seed).select(Z, 2, Z_labeled=Z_labeled),
         law(Z, 2, Z_labeled=Z_labeled),
+        draws(2500),
     )
 
 
-def test_law_where_float32_sees_nothing(rng):
+def test_law_where_float32_sees_nothing(rng, draws):
     """Rows that differ by 1e-5 of their norm: bounds are vague, acceptance has to decide."""
     offsets = rng.standard_normal((6, 2))
     Z = np.array([1.0, -1.0]) * np.repeat([[1.0], [-1.0]], 3, axis=0) + 1e-5 * offsets
     pairs = law(Z, 3, first=0)
-    assert_follows(lambda seed: sample_by_distance(Rows(Z), 3, seed, first=0), pairs)
+    assert_follows(lambda seed: sample_by_distance(Rows(Z), 3, seed, first=0), pairs, draws(2500))
 
 
-def test_law_of_heavy_tails(rng):
+def test_law_of_heavy_tails(rng, draws):
     """Norms over six decades."""
     Z = rng.standard_normal((6, 3)) * np.logspace(0, -6, 6)[:, None]
-    assert_follows(lambda seed: sample_by_distance(Rows(Z), 3, seed, first=5), law(Z, 3, first=5))
+    assert_follows(
+        lambda seed: sample_by_distance(Rows(Z), 3, seed, first=5), law(Z, 3, first=5), draws(2500)
+    )
 
 
-def test_first_pick(rng):
+def test_first_pick(rng, draws):
     Z = rng.standard_normal((30, 3))
     largest = np.argmax((Z**2).sum(1))
     assert all(KMeansPlusPlus(random_state=s).select(Z, 2)[0] == largest for s in range(10))
-    firsts = [KMeansPlusPlus(init="random", random_state=s).select(Z, 1)[0] for s in range(3000)]
+    firsts = [
+        KMeansPlusPlus(init="random", random_state=s).select(Z, 1)[0] for s in range(draws(3000))
+    ]
     assert chisquare(np.bincount(firsts, minlength=30)).pvalue > 1e-3
 
 
@@ -117,10 +124,10 @@ def test_duplicates_of_factored_rows(rng):
     assert len(set(picks)) == 250
 
 
-def test_what_is_left_of_duplicates_is_uniform():
+def test_what_is_left_of_duplicates_is_uniform(draws):
     Z = np.array([[0.0], [0], [0], [0], [3]])
     counts = np.zeros(4)
-    for seed in range(1200):
+    for seed in range(draws(1200)):
         picks = KMeansPlusPlus(random_state=seed).select(Z, 4)
         assert picks[0] == 4
         counts[np.setdiff1d(range(4), picks)] += 1
@@ -133,9 +140,9 @@ def test_rows_equal_to_labelled_ones_come_last(rng):
     assert set(picks[:60]) == set(range(40, 100))
 
 
-def test_zeros_are_a_uniform_sample():
+def test_zeros_are_a_uniform_sample(draws):
     counts = np.zeros(8)
-    for seed in range(800):
+    for seed in range(draws(800)):
         counts[KMeansPlusPlus(random_state=seed).select(np.zeros((8, 2)), 3)] += 1
     assert chisquare(counts).pvalue > 1e-3
 

@@ -1,5 +1,7 @@
 """LCMD against the textbook loop in float64."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -84,12 +86,14 @@ def test_picks_of_factored_rows(rng, n_labeled):
     np.testing.assert_array_equal(LCMD().select(pool, 300, Z_labeled=labeled), expected)
 
 
-@pytest.mark.parametrize("speculated", [1, 3])
+@pytest.mark.parametrize("speculated", [0, 1, 3])
 @pytest.mark.parametrize("n_labeled", [0, 17])
 def test_picks_in_small_blocks(rng, monkeypatch, speculated, n_labeled):
-    monkeypatch.setattr(lcmd, "_BLOCK", 3)
-    monkeypatch.setattr(lcmd, "_EXACT_NUMBERS", 40)
     monkeypatch.setattr("skal.utils._rows._CHUNK_BYTES", 1)
+    sizes = lcmd.Sizes(
+        speculated=speculated, narrow=0 if speculated else 9, block=3, exact_numbers=40,
+        pass_numbers=60, hits=0.0,
+    )  # fmt: skip
     Z = rng.standard_normal((200, 3)).astype(np.float32)
     labeled = rng.standard_normal((n_labeled, 3)).astype(np.float32)
     picks = lcmd.largest_cluster_first(
@@ -98,7 +102,7 @@ def test_picks_in_small_blocks(rng, monkeypatch, speculated, n_labeled):
         0,
         fixed=Rows(labeled) if n_labeled else None,
         first=None if n_labeled else 7,
-        speculated=speculated,
+        sizes=sizes,
     )
     rank = random_ranks(0, 200)
     assert picks == brute_force(Z, 200, labeled, rank=rank, first=7)
@@ -114,14 +118,15 @@ def test_lattices_with_many_ties_match_the_ranked_loop(seed, n, width, n_labeled
     rank = random_ranks(seed, 40)
     centre_rank = random_ranks(seed, n_labeled, stream=CENTRE_RANKS)
     expected = brute_force(Z, n, labeled, rank=rank, centre_rank=centre_rank, first=3)
-    for speculated in (1, 4, 48):
+    for speculated in (0, 4, 48):
+        sizes = replace(lcmd.SIZES, narrow=0 if speculated else 256, speculated=speculated)
         picks = lcmd.largest_cluster_first(
             Rows(Z),
             n,
             seed,
             fixed=Rows(labeled) if n_labeled else None,
             first=None if n_labeled else 3,
-            speculated=speculated,
+            sizes=sizes,
         )
         assert picks == expected
 
@@ -133,13 +138,30 @@ def test_few_passes_over_the_pool(rng, monkeypatch, kind):
     monkeypatch.setattr(
         lcmd._Clusters,
         "speculate",
-        lambda self, pick, sizes: passes.append(pick) or speculate(self, pick, sizes),
+        lambda self, pick, totals: passes.append(pick) or speculate(self, pick, totals),
     )
     Z = rng.standard_normal((3000, 40))
     if kind == "clusters":
         Z += 3 * rng.standard_normal((50, 40))[rng.randint(50, size=3000)]
-    LCMD().select(Z[200:], 400, Z_labeled=Z[:200])
-    assert len(passes) < 80
+    sizes = replace(lcmd.SIZES, narrow=0)
+    lcmd.largest_cluster_first(Rows(Z[200:]), 400, 0, fixed=Rows(Z[:200]), sizes=sizes)
+    assert 0 < len(passes) < 80
+
+
+def test_guesses_that_do_not_come_true_are_given_up(rng, monkeypatch):
+    """The farthest rows of a cluster lie beside each other: the next pick is none of them."""
+    passes = []
+    speculate = lcmd._Clusters.speculate
+    monkeypatch.setattr(
+        lcmd._Clusters,
+        "speculate",
+        lambda self, pick, totals: passes.append(pick) or speculate(self, pick, totals),
+    )
+    distinct = rng.standard_normal((300, 6)) * rng.gamma(0.3, size=(300, 1))
+    Z = distinct[rng.randint(300, size=2000)]
+    sizes = replace(lcmd.SIZES, narrow=0)
+    picks = lcmd.largest_cluster_first(Rows(Z), 200, 0, first=0, sizes=sizes)
+    assert len(passes) < 60 and picks == brute_force(Z, 200, rank=random_ranks(0, 2000), first=0)
 
 
 def test_first_pick_is_the_longest_row(rng):
@@ -178,18 +200,18 @@ def test_rows_equal_to_centres_come_last(rng):
     assert (group[picks[:30]] >= 20).all() and len(set(picks)) == 500
 
 
-def test_zeros_are_a_uniform_sample():
+def test_zeros_are_a_uniform_sample(draws):
     counts = np.zeros(10)
-    for seed in range(600):
+    for seed in range(draws(600)):
         counts[LCMD(random_state=seed).select(np.zeros((10, 3)), 3)] += 1
     assert chisquare(counts).pvalue > 1e-3
 
 
-def test_ties_of_clusters_are_broken_uniformly():
+def test_ties_of_clusters_are_broken_uniformly(draws):
     """Four clusters of one row each, at the same distance from their centres."""
     labeled = 10.0 * np.eye(4)
     counts = np.zeros(4)
-    for seed in range(600):
+    for seed in range(draws(600)):
         counts[LCMD(random_state=seed).select(labeled + 1.0, 1, Z_labeled=labeled)] += 1
     assert chisquare(counts).pvalue > 1e-3
 

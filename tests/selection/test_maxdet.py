@@ -181,16 +181,16 @@ def test_more_noise_picks_longer_rows(rng):
         np.argsort(-norms)[:40]))  # fmt: skip
 
 
-def test_ties_are_broken_uniformly():
+def test_ties_are_broken_uniformly(draws):
     counts = np.zeros(5)
-    for seed in range(600):
+    for seed in range(draws(600)):
         counts[MaxDet(random_state=seed).select(np.eye(5), 2)] += 1
     assert chisquare(counts).pvalue > 1e-3
 
 
-def test_zeros_are_a_uniform_sample():
+def test_zeros_are_a_uniform_sample(draws):
     counts = np.zeros(8)
-    for seed in range(400):
+    for seed in range(draws(400)):
         counts[MaxDet(random_state=seed).select(np.zeros((8, 2)), 3)] += 1
     assert chisquare(counts).pvalue > 1e-3
 

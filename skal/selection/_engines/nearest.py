@@ -394,7 +394,7 @@ def sq_difference(left, right):
     """
     differences = [x - c for x, c in zip(left, right, strict=True)]
     if len(left) == 1:
-        return (differences[0] ** 2).sum(1)
+        return torch.linalg.vecdot(differences[0], differences[0])
     means = [(x + c) / 2 for x, c in zip(left, right, strict=True)]
     (dh, da), (mh, ma) = differences, means
     squares = (da**2).sum(1) * (mh**2).sum(1) + (ma**2).sum(1) * (dh**2).sum(1)
