@@ -114,8 +114,21 @@ def scikit_activeml(H, P):
     return lambda n: Badge(random_state=0).query(H, y, given, fit_clf=False, batch_size=n)
 
 
+def proposals(H, P):
+    """What BADGE did before the clocks."""
+    import torch
+    from _proposals import sample
+
+    from skal.utils._rows import Rows
+    from skal.views._last_layer import residuals
+
+    H, log_P = torch.from_numpy(H), torch.from_numpy(np.log(P))
+    return lambda n: sample(Rows(H, residuals(log_P)), n)
+
+
 CONTESTANTS = {
     "skal": skal,
+    "proposals": proposals,
     "research loop": research_loop,
     "plain loop": plain_loop,
     "scikit-activeml": scikit_activeml,
@@ -180,7 +193,9 @@ def main():
         "",
     ]
     for n_pool, n_features, n_classes, n_instances, peer in SIZES[: 1 if options.quick else None]:
-        contestants = dict.fromkeys(("skal", "research loop", "plain loop"), sys.executable)
+        contestants = dict.fromkeys(
+            ("skal", "proposals", "research loop", "plain loop"), sys.executable
+        )
         if peer and options.peer_python:
             contestants["scikit-activeml"] = options.peer_python
         if options.device:

@@ -3,7 +3,8 @@
     python benchmarks/speed/bench_kmeans_plus_plus.py
 
 The plain loop is what research code does, without its slips: factored rows, squared distances
-updated in place after each pick, a draw from their cumulative sum. --quick takes the small pools.
+updated in place after each pick, a draw from their cumulative sum. "proposals" is the engine that
+skal used before, `_proposals.py`. --quick takes the pools of up to 20,000 rows.
 """
 
 import argparse
@@ -15,14 +16,25 @@ from pathlib import Path
 import numpy as np
 from _harness import interleaved, table, timed
 
-# n_pool, features, classes (0: dense rows), batch
+SMALL = 5_000  # pools up to here: the time is that of _TIMES batches
+_TIMES = 30
+_CLUSTERS = {-1: 20, -2: 300}  # of dense rows, with a spread of 0.01
+
+# n_pool, features, classes (0: dense rows, negative: in clusters), batch
 SIZES = [
+    (200, 16, 0, 20),
+    (1_000, 64, 10, 20),
+    (1_000, 64, 0, 300),
+    (2_000, 64, -1, 100),
+    (5_000, 64, 10, 100),
+    (20_000, 64, -2, 1_000),
     (20_000, 128, 10, 100),
     (20_000, 128, 10, 300),
     (20_000, 128, 10, 1_000),
     (50_000, 512, 100, 1_000),
     (20_000, 128, 0, 100),
     (50_000, 512, 0, 1_000),
+    (1_000_000, 64, 10, 1_000),
 ]
 
 
@@ -59,15 +71,27 @@ def plain(features, factors):
     return call
 
 
-CONTESTANTS = {"skal": skal, "plain": plain}
+def proposals(features, factors):
+    """The engine before the clocks."""
+    from _proposals import sample
+
+    from skal.utils._rows import Rows
+
+    return lambda n: sample(Rows(features, factors), n)
+
+
+CONTESTANTS = {"skal": skal, "proposals": proposals, "plain": plain}
 
 
 def write_inputs(folder, n_pool, n_features, n_classes):
     """Rectified features; factors are probabilities minus one-hot labels, as BADGE has them."""
     rng = np.random.default_rng(0)
     features = np.abs(rng.standard_normal((n_pool, n_features), dtype=np.float32))
+    if n_classes < 0:
+        centres = rng.standard_normal((_CLUSTERS[n_classes], n_features), dtype=np.float32)
+        features = centres[rng.integers(len(centres), size=n_pool)] + np.float32(0.01) * features
     np.save(Path(folder) / "features.npy", features)
-    if n_classes:
+    if n_classes > 0:
         factors = rng.dirichlet(np.full(n_classes, 2 / n_classes), n_pool)
         label = factors.argmax(1)
         factors[np.arange(n_pool), label] = 0
@@ -82,7 +106,8 @@ def child(name, folder, n_instances):
         factors = np.load(Path(folder) / "factors.npy")
     CONTESTANTS[name](features[:200], None if factors is None else factors[:200])(20)
     call = CONTESTANTS[name](features, factors)
-    timed(lambda: call(int(n_instances)))
+    times = _TIMES if len(features) <= SMALL else 1
+    timed(lambda: [call(int(n_instances)) for _ in range(times)][-1])
 
 
 def main():
@@ -109,8 +134,11 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             write_inputs(folder, n_pool, n_features, n_classes)
             found = interleaved(contestants, __file__, [folder, n_instances], options.repeats)
-        kind = f"{n_classes} classes x {n_features}" if n_classes else f"dense, {n_features}"
-        lines += [f"{n_pool} rows, {kind}, batch {n_instances}", *table(found, "skal"), ""]
+        kind = f"{n_classes} classes x {n_features}" if n_classes > 0 else f"dense, {n_features}"
+        if n_classes < 0:
+            kind += f" in {_CLUSTERS[n_classes]} tight clusters"
+        times = f", {_TIMES} times" if n_pool <= SMALL else ""
+        lines += [f"{n_pool} rows, {kind}, batch {n_instances}{times}", *table(found, "skal"), ""]
     print("\n".join(lines))
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)

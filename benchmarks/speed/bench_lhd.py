@@ -104,7 +104,22 @@ def plain_loop(*inputs):
     return call
 
 
-CONTESTANTS = {"skal": skal, "research loop": research_loop, "plain loop": plain_loop}
+def proposals(*inputs):
+    """What LHD did before the clocks."""
+    import torch
+    from _proposals import sample
+
+    from skal.utils._rows import Rows
+
+    return lambda n: sample(Rows(torch.from_numpy(_embedding(*inputs))), n)
+
+
+CONTESTANTS = {
+    "skal": skal,
+    "proposals": proposals,
+    "research loop": research_loop,
+    "plain loop": plain_loop,
+}
 
 
 def write_inputs(folder, n_pool, n_features, n_classes):
