@@ -102,8 +102,14 @@ class Answers:
             "cannot tell": the row is never asked again nor learnt from. "later": it goes to the
             end of its batch.
 
-        annotator, uid, source
-            As in :meth:`teach`.
+        annotator : str or None, default=None
+            Who answers; None is the session's annotator.
+
+        uid : str or None, default=None
+            A name of this answer, so that one sent twice is stored once.
+
+        source : {"human", "sheet"}, default="human"
+            Where the answer comes from.
 
         Raises
         ------

@@ -12,7 +12,6 @@ import warnings
 import weakref
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
 
 from skal.labeling import _schema
 from skal.labeling._files import REMOTE, file_system_of, identity, is_full, sync
@@ -88,7 +87,7 @@ class Database:
         if self.path == IN_MEMORY:
             target, uri = self.path, False
         else:
-            target = f"file:{quote(self.path)}?mode={'ro' if self.read_only else 'rwc'}"
+            target = f"{Path(self.path).as_uri()}?mode={'ro' if self.read_only else 'rwc'}"
             uri = True
         connection = sqlite3.connect(
             target, self.timeout, isolation_level=None, check_same_thread=False, uri=uri

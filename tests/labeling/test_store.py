@@ -70,6 +70,16 @@ def test_what_is_stored_comes_back_in_another_process(path):
     child.join()
 
 
+def test_odd_names_of_files(tmp_path):
+    path = tmp_path / "läbels ?mode=ro#1 %20 'x'.skal"
+    with LabelStore(path) as store:
+        answer(store, 1, "1")
+        store.backup(f"{path}.copy")
+    assert path.exists() and len(os.listdir(tmp_path)) == 2
+    with LabelStore(f"{path}.copy", read_only=True) as store:
+        assert len(store.labels()) == 1
+
+
 def test_an_answer_sent_twice_is_stored_once(path):
     with LabelStore(path) as store:
         event = new_event("label", "1", value="1", uid="of the sender")
