@@ -9,7 +9,12 @@ from sklearn.preprocessing import StandardScaler
 
 from skal import ActiveLearner
 from skal.model_selection import BudgetedActiveLearner
-from skal.models import TabularClassifier, TabularRegressor
+from skal.models import (
+    NetEnsembleClassifier,
+    NetEnsembleRegressor,
+    TabularClassifier,
+    TabularRegressor,
+)
 from skal.neural_network import (
     ImageAugment,
     NeuralNetClassifier,
@@ -194,6 +199,16 @@ NETS = [
 MODELS = [
     TabularClassifier(n_estimators=10, random_state=0),
     TabularRegressor(n_estimators=10, random_state=0),
+    NetEnsembleClassifier(
+        NeuralNetClassifier(lr=0.02), n_estimators=2, max_epochs=15, n_folds=2, random_state=0
+    ),
+    NetEnsembleRegressor(
+        NeuralNetRegressor(lr=0.02, standardize_y=True),
+        n_estimators=2,
+        max_epochs=25,
+        n_folds=2,
+        random_state=0,
+    ),
 ]
 
 PREPROCESSORS = [

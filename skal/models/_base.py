@@ -7,8 +7,9 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skal.models._rows import as_dense, checked_weight, distinct_rows
 from skal.preprocessing import TablePreprocessor
-from skal.utils._compat import HasMethods, Interval, _check_sample_weight, _check_y
+from skal.utils._compat import HasMethods, Interval, _check_y
 from skal.utils._tables import is_frame, take_rows
 from skal.utils.validation import check_same_length, validate_rows
 
@@ -43,20 +44,16 @@ class TabularModel(BaseEstimator):
             For what is drawn in `fit`.
         """
         X, y = self._validate_training_data(X, y, y_numeric=y_numeric)
-        weight = _check_sample_weight(
-            sample_weight, X, dtype=np.float64, ensure_non_negative=True
-        )  # fmt: skip
-        if not weight.any():
-            raise ValueError("Sample weights must contain at least one non-zero number.")
+        weight = checked_weight(sample_weight, X)
         used = np.flatnonzero(weight)
         if len(used) < len(weight):
             X, y, weight = take_rows(X, used), y[used], weight[used]
         preprocessor = self._new_preprocessor()
-        Z = _dense(preprocessor.fit_transform(X))
-        first, weight = _distinct(Z, y, weight)
+        Z = as_dense(preprocessor.fit_transform(X))
+        first, weight = distinct_rows(Z, y, weight)
         # Of the distinct rows: whether a row is repeated changes no mean and no scale.
         self.preprocessor_ = self._new_preprocessor().fit(take_rows(X, first))
-        Z = _dense(self.preprocessor_.transform(take_rows(X, first)))
+        Z = as_dense(self.preprocessor_.transform(take_rows(X, first)))
         return Z, y[first], weight / weight.mean(), check_random_state(self.random_state)
 
     def _validate_training_data(self, X, y, *, y_numeric):
@@ -80,7 +77,7 @@ class TabularModel(BaseEstimator):
             X = validate_rows(self, X, reset=False)
         else:
             X = validate_data(self, X, dtype=None, ensure_all_finite=False, reset=False)
-        return _dense(self.preprocessor_.transform(X))
+        return as_dense(self.preprocessor_.transform(X))
 
     def _new_preprocessor(self):
         return TablePreprocessor() if self.preprocessor is None else clone(self.preprocessor)
@@ -91,17 +88,3 @@ class TabularModel(BaseEstimator):
         for name in ("allow_nan", "string", "categorical"):
             setattr(tags.input_tags, name, getattr(inner.input_tags, name))
         return tags
-
-
-def _dense(Z):
-    """What a preprocessor returns, frame or sparse matrix, as float64."""
-    Z = Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)
-    return Z.astype(np.float64, copy=False)
-
-
-def _distinct(Z, y, weight):
-    """First positions of rows that differ in numbers or target, and the sums of their weights."""
-    _, codes = np.unique(y, return_inverse=True)
-    table = np.column_stack([Z, codes])
-    _, first, group = np.unique(table, axis=0, return_index=True, return_inverse=True)
-    return first, np.bincount(group.ravel(), weight)

@@ -58,6 +58,7 @@ class TabularClassifier(ClassifierMixin, TabularModel):
     See Also
     --------
     TabularRegressor : The same for regression. Its notes on repeated rows and cost hold here, too.
+    NetEnsembleClassifier : Nets without tuning, for the strategies that need several.
 
     Notes
     -----

@@ -81,6 +81,7 @@ class TabularRegressor(RegressorMixin, TabularModel):
     See Also
     --------
     TabularClassifier : The same for classification.
+    NetEnsembleRegressor : Nets without tuning, for the strategies that need several.
 
     Notes
     -----
