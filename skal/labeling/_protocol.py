@@ -173,9 +173,8 @@ class Conversation:
 
     def _current(self, message):
         if self._task is None or message.get("token") != str(self._task.token):
-            raise Refused(
-                "The last answer was NOT saved: another row is on show here by now. Look again."
-            )
+            now = "no row" if self._task is None else "another row"
+            raise Refused(f"The last answer was NOT saved: {now} is on show by now. Look again.")
         return self._task
 
     def _item(self):

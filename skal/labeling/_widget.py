@@ -85,17 +85,18 @@ class Labeler(anywidget.AnyWidget):
 
     _esm = _front("labeler.js")
     _css = _front("labeler.css")
+    _closed = None  # of a widget whose options would not do
 
     def __init__(
         self, session, *, show="row", columns=None, answer="one", classes=None, shortcuts=None,
         proposal=False, guide="",
     ):  # fmt: skip
+        self._watching, self._closed = False, Event()
         self._conversation = Conversation(
             session, show=show, columns=columns, answer=answer, classes=classes,
             shortcuts=shortcuts, proposal=proposal, guide=guide,
         )  # fmt: skip
         session.background = True  # an answer is replied to before anything trains
-        self._watching, self._closed = False, Event()
         super().__init__()
         self.on_msg(self._receive)
 
@@ -121,7 +122,8 @@ class Labeler(anywidget.AnyWidget):
 
     def close(self):
         """Close the widget. The session stays open, and all answers are on disk."""
-        self._closed.set()
+        if self._closed is not None:
+            self._closed.set()
         super().close()
 
     def _repr_mimebundle_(self, **kwargs):

@@ -10,7 +10,7 @@ const NO_ANSWER =
   "or press “Try again”, which never stores an answer twice.";
 const SKIP = { s: "skip", l: "later", u: "undo", backspace: "undo" };
 const STATES = {
-  training: "The model is training on the answers so far. The next rows come by themselves.",
+  training: "The model is training or choosing. The next rows come by themselves.",
   waiting: "The rows that are open now are with other people. More come by themselves.",
   failed: "The training failed. All answers are saved.",
   finished: "There is no row left to ask about.",
