@@ -65,7 +65,7 @@ class WatchedSession(LabelingSession):
 
 
 def watched(X, classes, n_instances=10, *, proposal=None, model=None, **options):
-    """Return a session over the first rows of `X`, all of them in one batch."""
+    """Return a session over the first rows of `X`, all of them in one batch, which is asked."""
     if model is None:
         model = DummyRegressor() if classes is None else DummyClassifier()
     options = {"n_initial": n_instances, "audit": 0, "random_state": 0} | options
@@ -73,5 +73,6 @@ def watched(X, classes, n_instances=10, *, proposal=None, model=None, **options)
     session = WatchedSession(
         ActiveLearner(model, InOrder()), X, classes=classes, n_instances=n_instances, **options
     )
+    session.query()
     session.proposal = proposal
     return session
