@@ -651,7 +651,8 @@ class ActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         try:
             return self._train(vars(self) | changes, self.estimator_ if self.warm_start else None)
         except _UNREADABLE as error:
-            raise ValueError(
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(
                 f"The new rows cannot be learnt from: {error} Nothing was kept: correct the rows, "
                 "and teach again."
             ) from error

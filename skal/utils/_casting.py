@@ -202,7 +202,9 @@ def _cast_objects(seen, new):
             continue
         numeric = held <= {"a number", "a boolean"}
         for row, value in enumerate(new[:, column]):
-            if _is_missing(value) or _kind_of(value) in held:
+            kind = _kind_of(value)
+            # What is none of the three is for the estimator to say.
+            if _is_missing(value) or kind in held or kind not in _PLURALS:
                 continue
             if numeric and _number(value) is not None:
                 new[row, column] = _number(value)
@@ -211,9 +213,11 @@ def _cast_objects(seen, new):
     return new
 
 
+_PLURALS = {"a number": "numbers", "a boolean": "booleans", "text": "text"}
+
+
 def _plural(kinds):
-    names = {"a number": "numbers", "a boolean": "booleans", "text": "text"}
-    return " and ".join(sorted(names.get(kind, kind) for kind in kinds))
+    return " and ".join(sorted(_PLURALS.get(kind, kind) for kind in kinds))
 
 
 # ---------------------------------------------------------------------- pandas

@@ -235,7 +235,7 @@ def test_repr_in_a_notebook():
 
 def test_frames_keep_their_names(iris):
     X = pd.DataFrame(iris[0], columns=list("abcd"), index=np.arange(150)[::-1])
-    model = _model().fit(X, pd.Series(iris[1]))
+    model = _model().fit(X, pd.Series(iris[1], index=X.index))
     assert model.feature_names_in_.tolist() == list("abcd")
     assert isinstance(model.learner_.X_labeled_, pd.DataFrame)
     np.testing.assert_array_equal(model.predict(X), _model().fit(*iris).predict(iris[0]))
