@@ -1,81 +1,25 @@
 """The main job from the command line: query strategies compared on a data set."""
 
 import argparse
+import os
 import shlex
 import sys
 import tempfile
 import warnings
 from pathlib import Path
 
-import numpy as np
-from joblib import cpu_count
-from scipy.stats import skew
-from sklearn.compose import (
-    ColumnTransformer,
-    TransformedTargetRegressor,
-    make_column_selector,
+from skal._cli_models import (
+    BASELINE,
+    DEFAULT_STRATEGIES,
+    ESTIMATOR_TYPES,
+    MODELS,
+    STRATEGIES,
+    TRAINING,
 )
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
-from sklearn.utils import get_tags
-
 from skal._version import __version__
-from skal.datasets._loading import BUNDLED, load_table
-from skal.datasets._tables import is_numeric
-from skal.inspection import LearningCurveDisplay
-from skal.learner import ActiveLearner
-from skal.model_selection import compare_strategies, summarize_comparison
-from skal.model_selection._runs import TEST_SIZE
-from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
-from skal.neural_network._device import check_device
-from skal.strategies import (
-    BADGE,
-    BALD,
-    ISAL,
-    LHD,
-    RALIF,
-    BatchBALD,
-    CoreSet,
-    DeAn,
-    EntropySampling,
-    GradNorm,
-    LeastConfidence,
-    MarginSampling,
-    MeanStd,
-    NoiseStability,
-    RandomSampling,
-    TypiClust,
-    VariationRatio,
-)
 
-# Every strategy the command line knows, in the order of tables: one line each. The tasks that a
-# strategy serves come from its tags.
-STRATEGIES = {
-    "random": RandomSampling(),
-    "least-confidence": LeastConfidence(),
-    "margin": MarginSampling(),
-    "entropy": EntropySampling(),
-    "coreset": CoreSet(),
-    "coreset-inputs": CoreSet(space="inputs"),
-    "badge": BADGE(),
-    "typiclust": TypiClust(),
-    "noise-stability": NoiseStability(),
-    "lhd": LHD(),
-    "bald": BALD(),
-    "batch-bald": BatchBALD(n_candidates=500),
-    "variation-ratio": VariationRatio(),
-    "mean-std": MeanStd(),
-    "dean": DeAn(),
-    "ralif": RALIF(),
-    "isal": ISAL(),
-    "gradnorm": GradNorm(),
-}
-BASELINE = "random"
-DEFAULT_STRATEGIES = {
-    "regression": "random,coreset,coreset-inputs",
-    "classification": "random,margin,coreset",
-}
+# `--help` and `--version` answer at once: what computes is imported where it is used.
+BUNDLED = ("diabetes", "breast_cancer", "digits", "iris", "wine")
 # The score of the table comes first; True where greater is better.
 SCORES = {
     "regression": {
@@ -88,33 +32,36 @@ SCORES = {
         "balanced_accuracy": ("balanced_accuracy", True),
     },
 }
-ESTIMATOR_TYPES = {"regression": "regressor", "classification": "classifier"}
-# Standardised columns are cut here: a column that is constant among few labels may be anything
-# elsewhere, and a net extrapolates wildly.
-CLIP = 4.0
-# For tens to hundreds of labels: small batches, and dropout against learning them by heart.
-TRAINING = {"batch_size": 16, "module__dropout": 0.3}
+OUTPUT = "skal_results"
+RESULTS, RUNS = ("learning_curves.png", "results.csv", "summary.csv"), "runs"
+LABELING = ("query", "label", "labels")
+
+__all__ = ["ESTIMATOR_TYPES", "STRATEGIES", "TRAINING", "InputError", "main"]
 
 
 class InputError(Exception):
     """What the user gave will not do; the message says why, in one line."""
 
 
-def main(argv=None):
-    """Run the comparison and return the exit status: 0, 2 for wrong input, 130 if interrupted."""
-    argv = sys.argv[1:] if argv is None else argv
-    if argv and argv[0] in ("query", "label", "labels"):
-        from skal._cli_labeling import (
-            main as run_labeling,
-        )  # loads much that this job does not need
+class Interrupted(Exception):
+    """The comparison was interrupted; the message says what is kept."""
 
-        return run_labeling(argv)
+
+def main(argv=None):
+    """Run a job and return the exit status: 0, 2 for wrong input, 130 if interrupted."""
+    argv = sys.argv[1:] if argv is None else list(argv)
     try:
-        options = _parser().parse_args(argv)
-        _run(options)
+        if argv and argv[0] in LABELING:
+            from skal._cli_labeling import main as run_labeling
+
+            return run_labeling(argv)
+        _run(_parser().parse_args(argv))
     except InputError as error:
         print(f"skal: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except Interrupted as error:
+        print(f"skal: {error}", file=sys.stderr)
+        return 130
     except KeyboardInterrupt:
         print("skal: interrupted, nothing was written.", file=sys.stderr)
         return 130
@@ -133,25 +80,47 @@ def _parser():
     parser = _Parser(
         prog="python -m skal",
         description="Compare query strategies on a data set: how good is a model that may choose "
-        "the rows to be labelled, next to one that gets random rows? Prints a table and writes "
-        "learning curves and results.",
+        "the rows to be labelled, next to one that gets random rows? Prints a table and advice, "
+        "and writes learning curves and results.",
+        epilog="Labelling rows of your own: python -m skal query | label | labels (each with "
+        "--help).",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
     )
-    add = parser.add_argument
+    _add_data_options(parser.add_argument)
+    _add_comparison_options(parser.add_argument)
+    parser.add_argument("--version", action="version", version=f"skal {__version__}")
+    return parser
+
+
+def _add_data_options(add):
     add(
         "--data",
         default="diabetes",
         metavar="NAME|FILE",
         help="'ames' (downloaded once), one of scikit-learn's "
-        f"{', '.join(BUNDLED)}, or a CSV file with --target",
+        f"{', '.join(BUNDLED)}, or a CSV or parquet file with --target",
     )
-    add("--target", metavar="COLUMN", help="column of the CSV file to predict, numeric")
+    add("--target", metavar="COLUMN", help="column of the file to predict")
+    add(
+        "--task",
+        choices=["classification", "regression"],
+        help="what the target is (default: found out, and printed)",
+    )
+    add("--sep", metavar="CHAR", help="separator of the CSV file (default: found out)")
+    add("--decimal", choices=[".", ","], help="its decimal mark (default: found out)")
+    add("--encoding", metavar="NAME", help="its encoding (default: found out)")
+
+
+def _add_comparison_options(add):
+    add("--model", choices=MODELS, default="net", help="what learns")
     add(
         "--strategies",
         metavar="LIST",
-        help=f"names separated by commas, from {', '.join(STRATEGIES)}; random always runs, as the "
-        f"baseline (default: {DEFAULT_STRATEGIES['regression']} for regression, "
-        f"{DEFAULT_STRATEGIES['classification']} for classification)",
+        help=f"names separated by commas, from {', '.join(STRATEGIES)}, or of your own as "
+        f"package.module:Class; {BASELINE} always runs, as the baseline (default with nets: "
+        f"{DEFAULT_STRATEGIES['regression', 'net']} for regression, "
+        f"{DEFAULT_STRATEGIES['classification', 'net']} for classification)",
     )
     add(
         "--n-initial",
@@ -175,7 +144,13 @@ def _parser():
         metavar="N",
         help="random splits, a quarter of the rows held out for scoring in each",
     )
-    add("--max-epochs", type=_at_least(1), default=60, metavar="N", help="epochs of every training")
+    add(
+        "--max-epochs",
+        type=_at_least(1),
+        default=60,
+        metavar="N",
+        help="epochs of every training of a net",
+    )
     add(
         "--n-jobs",
         type=_n_jobs,
@@ -194,12 +169,17 @@ def _parser():
     add(
         "--output",
         type=Path,
-        default=Path("skal_results"),
         metavar="FOLDER",
-        help="where learning_curves.png, results.csv and summary.csv are written",
+        help=f"where {', '.join(RESULTS)} are written, and finished runs are kept (default: "
+        f"{OUTPUT}, or {OUTPUT}-2, ... where that is taken)",
     )
-    add("--version", action="version", version=f"skal {__version__}")
-    return parser  # fmt: skip
+    add(
+        "--resume",
+        action="store_true",
+        help="go on from the runs that are finished in the output folder",
+    )
+    add("--overwrite", action="store_true",
+        help="replace results that are in the output folder")  # fmt: skip
 
 
 def _at_least(low):
@@ -223,25 +203,12 @@ def _n_jobs(text):
 _n_jobs.__name__ = "int"
 
 
-def _strategies(text, task):
-    """Return the strategies named in `text` (or the default ones), the baseline first."""
-    served = {
-        name: strategy
-        for name, strategy in STRATEGIES.items()
-        if ESTIMATOR_TYPES[task] in get_tags(strategy).query_strategy_tags.tasks
-    }
-    names = [name.strip() for name in (text or DEFAULT_STRATEGIES[task]).split(",")]
-    for name in names:
-        if name not in served:
-            what = "serves another task" if name in STRATEGIES else "is unknown"
-            raise InputError(
-                f"strategy {name!r} {what}. For {task}, choose from {', '.join(served)}."
-            )
-    return {name: served[name] for name in dict.fromkeys([BASELINE, *names])}
-
-
 def _check_budget(options, n_samples):
-    n_train = n_samples - int(np.ceil(TEST_SIZE * n_samples))
+    from math import ceil
+
+    from skal.model_selection._runs import TEST_SIZE
+
+    n_train = n_samples - ceil(TEST_SIZE * n_samples)
     if options.budget > n_train:
         raise InputError(
             f"--budget must be at most {n_train}, the number of rows that are not held out for "
@@ -255,11 +222,16 @@ def _check_budget(options, n_samples):
 
 
 def _load(options):
+    from skal.datasets._loading import load_table
+
     try:
         with warnings.catch_warnings():
             # Every retry of a download warns; the error at the end says it all.
             warnings.filterwarnings("ignore", message="A network error occurred")
-            return load_table(options.data, options.target)
+            return load_table(
+                options.data, options.target, task=options.task, separator=options.sep,
+                decimal=options.decimal, encoding=options.encoding,
+            )  # fmt: skip
     except ConnectionError as error:
         raise InputError(
             f"could not download the Ames Housing data from OpenML ({error.__cause__}). With a "
@@ -269,7 +241,33 @@ def _load(options):
         raise InputError(error) from error
 
 
-def _make_output(folder):
+def _check_device(options):
+    from skal.neural_network._device import check_device
+
+    if options.model != "net":
+        if options.device != "cpu":
+            raise InputError(f"--device is for nets. Got --model {options.model} with it.")
+        return
+    try:
+        check_device(options.device, "NeuralNetRegressor")
+    except ValueError as error:
+        raise InputError(f"--device: {error}") from error
+
+
+# ---------------------------------------------------------------------------------- the folder
+
+
+def _make_output(options):
+    """Return the folder to write into, made; never one with results, unless that was asked for."""
+    folder = options.output or Path(OUTPUT)
+    if not options.resume and not options.overwrite:
+        if options.output is None:
+            folder = _next_free(folder)
+        elif taken := _taken(folder):
+            raise InputError(
+                f"--output {str(folder)!r} already holds {taken}. Take another folder, or add "
+                "--resume to go on from its runs, or --overwrite."
+            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -277,44 +275,41 @@ def _make_output(folder):
         raise InputError(
             f"--output {str(folder)!r} is no folder that can be written to: {error}."
         ) from error
+    if options.overwrite and not options.resume:
+        for path in [*(folder / RUNS).glob("run-*.json"), *(folder / RUNS).glob("comparison.json")]:
+            path.unlink()
+    return folder
 
 
-# ---------------------------------------------------------------------------------- the model
+def _taken(folder):
+    return next((name for name in (*RESULTS, RUNS) if (folder / name).exists()), None)
 
 
-def _make_model(table, log_target, *, max_epochs, device):
-    """Pipeline of preprocessing and net; inside a log of the target where that helps."""
-    columns = _preprocessing(table.X)
-    training = {"max_epochs": max_epochs, "device": device, **TRAINING}
-    if table.task == "classification":
-        return make_pipeline(columns, NeuralNetClassifier(classes=np.unique(table.y), **training))
-    model = make_pipeline(columns, NeuralNetRegressor(standardize_y=True, **training))
-    if log_target:
-        model = TransformedTargetRegressor(model, func=np.log1p, inverse_func=np.expm1)
-    return model
+def _next_free(folder):
+    count, candidate = 1, folder
+    while _taken(candidate):
+        count += 1
+        candidate = folder.with_name(f"{folder.name}-{count}")
+    return candidate
 
 
-def _preprocessing(X):
-    """Impute and scale numbers, encode categories (a gap is one of them): dense float32."""
-    numbers = Pipeline(
-        [
-            ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
-            ("scale", StandardScaler()),
-            ("clip", FunctionTransformer(np.clip, kw_args={"a_min": -CLIP, "a_max": CLIP})),
-        ]
-    )
-    categories = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)
-    return ColumnTransformer(
-        [
-            ("numbers", numbers, make_column_selector(dtype_include="number")),
-            ("categories", categories, make_column_selector(dtype_include="category")),
-        ]
-    )
-
-
-def _log_helps(y):
-    """Whether a positive target is skewed to the right, and its logarithm less so."""
-    return bool(y.min() > 0 and skew(y) > 0.75 and abs(skew(np.log1p(y))) < skew(y))
+def _write(folder, results, summary, drawing):
+    """Write each file whole, or not at all."""
+    writers = {
+        "learning_curves.png": lambda path: drawing.savefig(path, dpi=150, format="png"),
+        "results.csv": lambda path: results.to_csv(path, index=False),
+        "summary.csv": summary.to_csv,
+    }
+    for name, write in writers.items():
+        handle, part = tempfile.mkstemp(dir=folder, prefix=name, suffix=".part")
+        os.close(handle)
+        try:
+            write(part)
+            os.replace(part, folder / name)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
+    return [folder / name for name in writers]
 
 
 # ---------------------------------------------------------------------------------- the job
@@ -322,50 +317,105 @@ def _log_helps(y):
 
 def _run(options):
     table = _load(options)
-    strategies = _strategies(options.strategies, table.task)
+    from skal import _cli_report as words
+    from skal._cli_models import choose_strategies, make_model, model_source
+
+    try:
+        strategies = choose_strategies(options.strategies, table.task, options.model)
+    except ValueError as error:
+        raise InputError(error) from error
     _check_budget(options, len(table.X))
-    _check_device(options.device)
-    _make_output(options.output)
+    _check_device(options)
+    folder = _make_output(options)
 
     log_target = table.task == "regression" and _log_helps(table.y)
-    model = _make_model(table, log_target, max_epochs=options.max_epochs, device=options.device)
-    print(_introduction(options, table, strategies, log_target), flush=True)
-    results = _compare(options, table, model, strategies)
+    source = model_source(
+        options.model, table.task, max_epochs=options.max_epochs, device=options.device,
+        log_target=log_target,
+    )  # fmt: skip
+    print(words.introduction(options, table, source, strategies), flush=True)
+    results = _compare(options, table, make_model(source, table.y), strategies, folder / RUNS)
 
     score, (_, greater_is_better) = next(iter(SCORES[table.task].items()))
-    summary = _summarize(results, score, greater_is_better)
-    paths = _write(options.output, results, summary, table, score)
-    print(_report(summary, table, score, greater_is_better))
-    print(f"\nWritten: {', '.join(str(path) for path in paths)}")
-    print(f"Again:   {_command(options, strategies)}")
-
-
-def _check_device(name):
+    n_missing = len(strategies) * options.repeats - len(_runs(results))
+    if n_missing:
+        results = _whole_repeats(results, len(strategies))
+    if len(results):
+        summary = _summarize(results, score, greater_is_better)
+        print(words.report(summary, table, score, greater_is_better), flush=True)
+    if n_missing:
+        raise Interrupted(
+            f"interrupted, with {n_missing} runs still to do. The finished ones are kept: "
+            f"{_command(options, strategies, folder, '--resume')}"
+        )
     try:
-        check_device(name, "NeuralNetRegressor")
-    except ValueError as error:
-        raise InputError(f"--device: {error}") from error
+        paths = _write(folder, results, summary, words.figure(results, table, score))
+    except OSError as error:
+        raise InputError(
+            f"could not write the results into {str(folder)!r} ({error}). The table above is "
+            "complete; --resume writes them without a new run, as far as runs could be kept."
+        ) from error
+    print(f"\nWritten: {', '.join(str(path) for path in paths)}")
+    print(f"Again:   {_command(options, strategies, folder, '--overwrite')}")
+    name, why = words.advice(summary, options.budget)
+    print(f"\nAdvice: {why}\n")
+    for line in words.python_lines(table, source, name, strategies[name], options):
+        print(f"    {line}" if line else "")
 
 
-def _compare(options, table, model, strategies):
+def _log_helps(y):
+    """Whether a positive target is skewed to the right, and its logarithm less so."""
+    import numpy as np
+    from scipy.stats import skew
+
+    return bool(y.min() > 0 and skew(y) > 0.75 and abs(skew(np.log1p(y))) < skew(y))
+
+
+def _compare(options, table, model, strategies, checkpoint):
+    from joblib import cpu_count
+
+    from skal.learner import ActiveLearner
+    from skal.model_selection import compare_strategies
+
     n_jobs = options.n_jobs
     if n_jobs is None:
         n_jobs = cpu_count() if options.device == "cpu" else 1
         n_jobs = min(n_jobs, len(strategies) * options.repeats)
     scores = SCORES[table.task]
-    results = compare_strategies(
-        ActiveLearner(model, random_state=options.seed), strategies, table.X, table.y,
-        n_initial=options.n_initial, n_instances=options.n_instances, budget=options.budget,
-        n_repeats=options.repeats, scoring={name: scorer for name, (scorer, _) in scores.items()},
-        n_jobs=n_jobs, random_state=options.seed, progress_bar=True,
-    )  # fmt: skip
+    try:
+        with warnings.catch_warnings():
+            # Said in this program's own words.
+            warnings.filterwarnings("ignore", message="Interrupted: the result holds")
+            results = compare_strategies(
+                ActiveLearner(model, random_state=options.seed), strategies, table.X, table.y,
+                n_initial=options.n_initial, n_instances=options.n_instances,
+                budget=options.budget, n_repeats=options.repeats,
+                scoring={name: scorer for name, (scorer, _) in scores.items()},
+                n_jobs=n_jobs, random_state=options.seed, progress_bar=True,
+                checkpoint=checkpoint,
+            )  # fmt: skip
+    except (ValueError, RuntimeError) as error:
+        raise InputError(" ".join([str(error), *getattr(error, "__notes__", [])])) from error
     for name, (scorer, _) in scores.items():
         if scorer.startswith("neg_"):
             results[name] = -results[name]
     return results
 
 
+def _runs(results):
+    return results[["strategy", "repeat"]].drop_duplicates()
+
+
+def _whole_repeats(results, n_strategies):
+    """The repeats that every strategy has finished."""
+    counts = _runs(results)["repeat"].value_counts()
+    whole = counts.index[counts == n_strategies]
+    return results[results["repeat"].isin(whole)].reset_index(drop=True)
+
+
 def _summarize(results, score, greater_is_better):
+    from skal.model_selection import summarize_comparison
+
     summary = summarize_comparison(
         results, score=score, baseline=BASELINE, greater_is_better=greater_is_better
     )
@@ -373,119 +423,13 @@ def _summarize(results, score, greater_is_better):
     return summary.assign(final=last.mean(), final_se=last.sem())
 
 
-def _write(folder, results, summary, table, score):
-    paths = [folder / name for name in ("learning_curves.png", "results.csv", "summary.csv")]
-    _figure(results, table, score).savefig(paths[0], dpi=150)
-    results.to_csv(paths[1], index=False)
-    summary.to_csv(paths[2])
-    return paths
-
-
-def _figure(results, table, score):
-    """Learning curves on the left, paired differences to the baseline on the right."""
-    # Not through pyplot: the caller's backend and figures stay as they are.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    what = _in_words(score).capitalize()
-    for ax, reference in ((left, None), (right, BASELINE)):
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(axis="y", color="0.9", linewidth=0.8)
-        LearningCurveDisplay.from_results(
-            results, score=score, baseline=BASELINE, relative_to=reference, ax=ax, score_name=what
-        )
-    n_repeats = results["repeat"].nunique()
-    left.set_title("Mean over repeats", loc="left", fontsize=10)
-    right.set_title(f"Paired difference to {BASELINE}", loc="left", fontsize=10)
-    figure.suptitle(
-        f"{Path(table.name).name}: {_in_words(score)} of {table.target!r}, {n_repeats} repeats, "
-        "bands of one standard error",
-        fontsize=11,
-    )
-    return figure
-
-
-# ---------------------------------------------------------------------------------- words
-
-
-def _introduction(options, table, strategies, log_target):
-    numeric = sum(is_numeric(table.X[name]) for name in table.X.columns)
-    columns = f"{numeric} numeric and {table.X.shape[1] - numeric} categorical columns"
-    how = ""
-    if table.task == "regression":
-        how = ", predicted as its logarithm" if log_target else ", standardised"
-    lines = [
-        f"{table.name}: {table.task} of {table.target!r}{how}; {len(table.X)} rows, {columns}.",
-        *(f"Left out: {what}." for what in table.left_out),
-        f"{len(strategies)} strategies, {options.repeats} repeats: {options.n_initial} random "
-        f"labels, then {options.n_instances} per query up to {options.budget}.",
-    ]
-    return "\n".join(lines)
-
-
-def _report(summary, table, score, greater_is_better):
-    """The table, and how to read it."""
-    head = ["strategy", "area", "s.e.", "ratio", "s.e.", "z", "labels needed", "final", "s.e."]
-    rows = [
-        [
-            name,
-            _number(line.area),
-            _number(line.area_se),
-            _number(line.ratio, 3),
-            "-" if name == BASELINE else _number(line.ratio_se, 3),
-            "-" if name == BASELINE else _number(line.z, 2),
-            _number(line.labels_to_baseline, 0),
-            _number(line.final),
-            _number(line.final_se),
-        ]
-        for name, line in summary.iterrows()
-    ]
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in [head, ["-" * width for width in widths], *rows]
-    ]
-    better = "higher" if greater_is_better else "lower"
-    unit = "" if greater_is_better else f" in units of {table.target!r}"
-    notes = [
-        f"area: {_in_words(score)}{unit} on held-out rows, averaged over the budget; {better} is "
-        "better.",
-        f"ratio: to {BASELINE}, above 1 is better.  z: paired difference over its standard error, "
-        "above 0 is better;",
-        f"within 2 of 0 it may well be chance.  labels needed: to reach the final score of "
-        f"{BASELINE}.",
-    ]
-    return "\n".join(["", *lines, "", *notes])
-
-
-def _number(value, decimals=None):
-    """Four significant digits without exponents, or so many decimals."""
-    if np.isnan(value):
-        return "-"
-    if np.isinf(value):
-        return "never" if value > 0 and decimals == 0 else f"{value:+}"
-    if decimals is None:
-        size = 0 if value == 0 else int(np.floor(np.log10(abs(value))))
-        decimals = min(max(0, 3 - size), 6)
-    return f"{value:.{decimals}f}"
-
-
-def _in_words(score):
-    return score.replace("_", " ")
-
-
-def _command(options, strategies):
+def _command(options, strategies, folder, flag):
     """The command line that gives the same results again."""
     words = ["python", "-m", "skal", "--data", options.data]
-    if options.target is not None:
-        words += ["--target", options.target]
-    words += ["--strategies", ",".join(strategies)]
+    for name in ("target", "task", "sep", "decimal", "encoding"):
+        if getattr(options, name) is not None:
+            words += [f"--{name}", getattr(options, name)]
+    words += ["--model", options.model, "--strategies", ",".join(strategies)]
     for name in ("n_initial", "n_instances", "budget", "repeats", "max_epochs", "device", "seed"):
         words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
-    return shlex.join([*words, "--output", str(options.output)])
+    return shlex.join([*words, flag, "--output", str(folder)])

@@ -75,3 +75,18 @@ def test_constraints_are_exact():
     pins = [line for line in lines if line and not line.startswith("#")]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins)
     assert "torch==2.13.0" in pins
+
+
+def test_readme_has_the_defaults_of_the_command_line():
+    from skal import _cli
+
+    readme = (ROOT / "README.rst").read_text(encoding="utf-8")
+    rows = re.findall(r"^``--([\w-]+)`` .*?  +(\S+)$", readme, flags=re.M)
+    documented = {name: text.strip("`") for name, text in rows}
+    defaults = vars(_cli._parser().parse_args([]))
+    for name in ("data", "model", "n-initial", "n-instances", "budget", "repeats", "max-epochs",
+                 "device", "seed"):  # fmt: skip
+        assert documented[name] == str(defaults[name.replace("-", "_")]), name
+    assert documented["output"] == _cli.OUTPUT
+    options = {name for name in defaults if f"``--{name.replace('_', '-')}``" not in readme}
+    assert not options
