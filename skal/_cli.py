@@ -117,10 +117,10 @@ def _add_comparison_options(add):
     add(
         "--strategies",
         metavar="LIST",
-        help=f"names separated by commas, from {', '.join(STRATEGIES)}, or of your own as "
-        f"package.module:Class; {BASELINE} always runs, as the baseline (default with nets: "
-        f"{DEFAULT_STRATEGIES['regression', 'net']} for regression, "
-        f"{DEFAULT_STRATEGIES['classification', 'net']} for classification)",
+        help=f"names separated by commas, from {', '.join(STRATEGIES)}, auto, or of your own as "
+        f"package.module:Class; {BASELINE} always runs, as the baseline (default: "
+        f"{DEFAULT_STRATEGIES['regression']} for regression, "
+        f"{DEFAULT_STRATEGIES['classification']} for classification)",
     )
     add(
         "--n-initial",

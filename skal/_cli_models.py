@@ -14,6 +14,7 @@ _STRATEGIES = {
     "random": ("RandomSampling", {}),
     "least-confidence": ("LeastConfidence", {}),
     "margin": ("MarginSampling", {}),
+    "forest-variance": ("ForestVariance", {}),
     "entropy": ("EntropySampling", {}),
     "coreset": ("CoreSet", {}),
     "coreset-inputs": ("CoreSet", {"space": "inputs"}),
@@ -42,13 +43,12 @@ _STRATEGIES = {
     "query-by-committee": ("QueryByCommittee", {}),
 }
 BASELINE = "random"
-# As the study of the docs has it: TypiClust is the one that beat random for regression; for
-# classification BADGE never lost with nets, and margin gained with all models.
+# What `skal.recommend` says; not a class, and taken afresh at every query.
+AUTO = "auto"
+# As the evidence has it (`skal.recommend`, and the study of the docs).
 DEFAULT_STRATEGIES = {
-    ("regression", "net"): "random,typiclust,typiclust-inputs",
-    ("regression", None): "random,typiclust-inputs",
-    ("classification", "net"): "random,margin,badge",
-    ("classification", None): "random,margin,typiclust-inputs",
+    "regression": "random,forest-variance,typiclust-inputs",
+    "classification": "random,forest-variance,margin",
 }
 ESTIMATOR_TYPES = {"regression": "regressor", "classification": "classifier"}
 # For tens to hundreds of labels: small batches, and dropout against learning them by heart.
@@ -138,13 +138,14 @@ def choose_strategies(text, task, model):
     ValueError
         If one is unknown, or serves another task or other models.
     """
-    default = DEFAULT_STRATEGIES[task, "net" if model == "net" else None]
-    names = [name.strip() for name in (text or default).split(",")]
+    names = [name.strip() for name in (text or DEFAULT_STRATEGIES[task]).split(",")]
     served = STRATEGIES.serving(task, model)
     chosen = {BASELINE: STRATEGIES[BASELINE]}
     for name in names:
         if ":" in name:
             chosen[name] = _own(name)
+        elif name == AUTO:
+            chosen[name] = AUTO
         elif name in served:
             chosen[name] = STRATEGIES[name]
         else:
@@ -153,7 +154,7 @@ def choose_strategies(text, task, model):
 
 
 def _refusal(name, task, model, served):
-    choice = f"For {task} with --model {model}, choose from {', '.join(served)}."
+    choice = f"For {task} with --model {model}, choose from {', '.join([*served, AUTO])}."
     if name in STRATEGIES:
         by_task = STRATEGIES.serving(task, "net") + STRATEGIES.serving(task, "forest")
         what = "does not serve this model" if name in by_task else "serves another task"
@@ -239,7 +240,9 @@ def make_model(source, y):
 
 
 def strategy_source(name, strategy):
-    """Return the Python expression of a strategy and the line that imports it."""
+    """Return the Python expression of a strategy and the line that imports it, or ""."""
+    if name == AUTO:
+        return repr(AUTO).replace("'", '"'), ""
     if ":" in name:
         module, _, cls = name.partition(":")
         made = f"{cls}()" if type(strategy).__name__ == cls else cls

@@ -180,7 +180,7 @@ def python_lines(table, model, name, strategy, options):
         *source[:place],
         "from sklearn.model_selection import train_test_split",
         "from skal import ActiveLearner",
-        import_line,
+        *([import_line] if import_line else []),
     ]
     return [
         *sorted(imports, key=_import_order),

@@ -62,7 +62,7 @@ def test_default_data(capsys, tmp_path):
     assert status == 0
     assert "diabetes: regression of 'target', standardised; 442 rows, 10 numeric" in out
     table = table_of(out)
-    assert list(table) == ["random", "typiclust", "typiclust-inputs"]
+    assert list(table) == ["random", "forest-variance", "typiclust-inputs"]
     assert table["random"][2] == "1.000"
     assert table["random"][3:7] == ["-"] * 4
     assert "2 repeats are too few to tell strategies apart" in out
@@ -78,13 +78,13 @@ def test_default_data(capsys, tmp_path):
     assert (first.nunique() == 1).all()
 
     summary = pd.read_csv(tmp_path / "summary.csv", index_col="strategy")
-    curve = results.query("strategy == 'typiclust'").pivot(
+    curve = results.query("strategy == 'forest-variance'").pivot(
         index="n_labels", columns="repeat", values="mean_absolute_error"
     )
     area = (curve.loc[10] / 2 + curve.loc[15] + curve.loc[20] / 2) / 2
-    assert summary.loc["typiclust", "area"] == pytest.approx(area.mean())
-    assert summary.loc["typiclust", "area_se"] == pytest.approx(area.std(ddof=1) / np.sqrt(2))
-    assert float(table["typiclust"][0]) == pytest.approx(area.mean(), rel=1e-3)
+    assert summary.loc["forest-variance", "area"] == pytest.approx(area.mean())
+    assert summary.loc["forest-variance", "area_se"] == pytest.approx(area.std(ddof=1) / np.sqrt(2))
+    assert float(table["forest-variance"][0]) == pytest.approx(area.mean(), rel=1e-3)
     assert (tmp_path / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
 
 
