@@ -49,8 +49,8 @@ class Fold:
         self._answers = defaultdict(dict)
         self._by_uid, self._undone = {}, set()
         self._by_annotator = defaultdict(dict)
-        # The places, in the queue, of the asks that wait for an answer.
-        self._open = {}
+        # The asks of each row, and, of those that wait for an answer, the place in the queue.
+        self._places, self._open = defaultdict(list), {}
         self._n_undone, self._said = Counter(), Counter()
         self._n_answers, self._number = 0, {}
 
@@ -61,10 +61,11 @@ class Fold:
         self.batches[batch.id] = batch
         self.last_batch = max(self.last_batch, batch.id)
         for ask in asks:
-            self.asks[ask.batch, ask.row] = ask
-            self._open[ask.batch, ask.row] = (ask.batch, 0, ask.rank)
-            if ask.row in self._answers and self._is_answered((ask.batch, ask.row)):
-                del self._open[ask.batch, ask.row]  # stored between two readings
+            place = (ask.batch, ask.row)
+            self.asks[place] = ask
+            self._places[ask.row].append(place)
+            if ask.row not in self._answers or not self._is_answered(place):
+                self._open[place] = (ask.batch, 0, ask.rank)
 
     def add_event(self, event):
         """Take in an answer, or an answer taken back."""
@@ -81,12 +82,13 @@ class Fold:
         self._answers[event.row][event.uid] = event
         if event.source != "import":
             self._by_annotator[event.annotator][event.uid] = event
-        place = (event.batch, event.row)
-        if place in self._open:
-            if _is_later(event):
-                self._open[place] = (event.batch, 1, event.id)
-            else:
-                del self._open[place]
+        for place in self._places.get(event.row, ()):
+            if place in self._open:
+                if not _is_later(event):
+                    if self._is_answered(place):
+                        del self._open[place]
+                elif place[0] == event.batch:
+                    self._open[place] = (event.batch, 1, event.id)
 
     def _take_back(self, undo):
         self._undone.add(undo.ref)
@@ -96,15 +98,17 @@ class Fold:
         del self._answers[answer.row][answer.uid]
         self._by_annotator[answer.annotator].pop(answer.uid, None)
         self._n_undone[answer.batch] += 1
-        place = (answer.batch, answer.row)
-        if place in self.asks and not self._is_answered(place):
-            # First of all, the last one taken back before the others.
-            self._open[place] = (-1, -undo.id, 0)
+        for place in self._places.get(answer.row, ()):
+            if not self._is_answered(place):
+                # First of all, the last one taken back before the others.
+                self._open[place] = (-1, -undo.id, 0)
 
     def _is_answered(self, place):
-        batch, row = place
-        answers = self._answers.get(row, {}).values()
-        return any(event.batch == batch and not _is_later(event) for event in answers)
+        """Whether an ask needs no answer: of several for one row (merged stores) one will do."""
+        answers = (e for e in self._answers.get(place[1], {}).values() if not _is_later(e))
+        if self.asks[place].purpose == "again":
+            return any(event.batch == place[0] for event in answers)
+        return any(not self._is_again(event) for event in answers)
 
     # ------------------------------------------------------------------ asking
 

@@ -103,7 +103,7 @@ class Overview:
 
     @property
     def state_(self):
-        if self._rounds.sync().open_asks():
+        if self._rounds.waiting():
             return "asking" if self._first_free(self.annotator) is not None else "waiting"
         if self._rounds.worker.busy:
             return "training"
@@ -114,7 +114,7 @@ class Overview:
     @property
     def counts_(self):
         fold = self._rounds.sync()
-        waiting = fold.open_asks()
+        waiting = self._rounds.waiting()
         batch = waiting[0].batch if waiting else fold.last_batch
         size = sum(number == batch for number, _ in fold.asks)
         n_open = sum(ask.batch == batch for ask in waiting)
@@ -153,14 +153,10 @@ class Overview:
 
     def _open_rows(self):
         """The open asks whose row is in `X`, with its position, in order."""
-        asks = self._rounds.sync().open_asks()
-        rows, seen = [], set()
-        for ask in asks:
-            place = self._names.position(ask.row)
-            if place >= 0 and place not in seen:
-                seen.add(place)
-                rows.append((place, ask))
-        return rows
+        rows = {}
+        for ask in self._rounds.waiting():
+            rows.setdefault(self._names.position(ask.row), ask)
+        return list(rows.items())
 
     def _resolved(self):
         """The label of each labelled row, disputes left out."""

@@ -79,6 +79,11 @@ class Rounds:
             feed(self.fold, self.log)
             return self.fold
 
+    def waiting(self):
+        """Return the asks that wait for an answer and whose row is in the pool, in order."""
+        asks = self.sync().open_asks()
+        return [ask for ask in asks if self.names.position(ask.row) >= 0]
+
     # ------------------------------------------------------------------ when
 
     def keep_going(self):
@@ -106,7 +111,7 @@ class Rounds:
         while True:
             self.worker.wait()
             with self.lock:
-                if self.sync().open_asks():
+                if self.waiting():
                     return
                 job = self._next_job()
                 if job is None:
@@ -150,7 +155,7 @@ class Rounds:
         return new >= every and self.trainer.can_train(self.taught(self.fold))
 
     def _half_is_left(self):
-        n_open = len(self.fold.open_asks())
+        n_open = len(self.waiting())
         if n_open == 0:
             return True
         size = sum(batch == self.fold.last_batch for batch, _ in self.fold.asks)

@@ -242,7 +242,7 @@ class LabelingSession(Answers, Overview):
         """
         annotator = self._who(annotator)
         self._rounds.keep_going()
-        if not self._rounds.sync().open_asks():
+        if not self._rounds.waiting():
             if self.background:
                 # A batch that takes no time is better than a word about waiting.
                 self._rounds.worker.wait(_PATIENCE)

@@ -456,6 +456,44 @@ def test_rows_that_are_gone_keep_their_labels(path):
     session.close()
 
 
+def test_open_rows_that_are_gone_are_not_waited_for(path):
+    with LabelingSession(QUICK, X, store=path) as session:
+        rows = session.query()
+    with pytest.warns(UserWarning, match="rows on record were not found"):
+        session = LabelingSession(
+            QUICK, np.delete(X, rows[:5], axis=0), store=path, on_change="find"
+        )
+    assert session.counts_[1] == 20 and len(session.open_) == 15
+    label_all(session)
+    assert session.state_ == "training" and len(session.query()) == 10
+    session.close()
+
+
+def test_rows_asked_in_two_files_are_answered_once(path, tmp_path):
+    options = {"n_initial": 40, "audit": 0, "random_state": 0}
+    for file in (path, tmp_path / "bob.skal"):
+        with LabelingSession(QUICK, X, store=file, **options) as session:
+            rows = session.query()  # the same rows, in a batch of each file
+            if file == path:
+                session.teach(rows[:30], Y[rows[:30]])
+    with LabelStore(path) as store:
+        store.merge(tmp_path / "bob.skal")
+    with LabelingSession(QUICK, X, store=path, **options) as session:
+        assert sorted(session.query()) == sorted(rows[30:])
+        assert session.undo().tolist() == [rows[29]]
+        session.teach(session.query(), Y[session.query()])
+        assert len(session.labeled_) == 40 and session.open_.tolist() == []
+
+
+def test_labels_that_become_known_close_open_rows(path):
+    with LabelingSession(QUICK, X, store=path) as session:
+        rows = session.query()
+    y = np.full(300, None)
+    y[rows[:15]] = Y[rows[:15]]
+    with LabelingSession(QUICK, X, store=path, y=y) as session:
+        assert session.query().tolist() == rows[15:].tolist()
+
+
 def test_a_key_follows_rows(path):
     frame = pd.DataFrame(X).rename(columns=str).assign(name=[f"n{i}" for i in range(300)])
     numbers = make_column_transformer(("passthrough", [str(i) for i in range(64)]))
