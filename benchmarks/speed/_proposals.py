@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from skal.selection import BatchSelector
 from skal.selection._engines.nearest import (
     as_slice,
     nearest_sq_distance,
@@ -291,10 +292,10 @@ def _lowest(chunk, block, offset):
     return block.products(chunk, dtype=offset.dtype).add_(offset[:, None]).amin(0)
 
 
-def sample(rows, n, seed=0):
-    """What `KMeansPlusPlus.select` did: the row of largest norm, then draws."""
-    from skal.utils._rows import full_precision
+class KMeansPlusPlusByProposals(BatchSelector):
+    """What `KMeansPlusPlus` was: the row of largest norm, then draws."""
 
-    with full_precision():
-        first = int(rows.sq_norms().argmax())
-        return sample_by_distance(rows, n, np.random.RandomState(seed), first=first)
+    def _select(self, rows, n_instances, rows_labeled, scores, rng):
+        sq_norms = rows.sq_norms()
+        first = int(rng.choice(np.flatnonzero(sq_norms == sq_norms.max())))
+        return sample_by_distance(rows, n_instances, rng, fixed=rows_labeled, first=first)

@@ -117,13 +117,13 @@ def scikit_activeml(H, P):
 def proposals(H, P):
     """What BADGE did before the clocks."""
     import torch
-    from _proposals import sample
+    from _proposals import KMeansPlusPlusByProposals
 
     from skal.utils._rows import Rows
     from skal.views._last_layer import residuals
 
     H, log_P = torch.from_numpy(H), torch.from_numpy(np.log(P))
-    return lambda n: sample(Rows(H, residuals(log_P)), n)
+    return lambda n: KMeansPlusPlusByProposals(random_state=0).select(Rows(H, residuals(log_P)), n)
 
 
 CONTESTANTS = {

@@ -73,11 +73,11 @@ def plain(features, factors):
 
 def proposals(features, factors):
     """The engine before the clocks."""
-    from _proposals import sample
+    from _proposals import KMeansPlusPlusByProposals
 
     from skal.utils._rows import Rows
 
-    return lambda n: sample(Rows(features, factors), n)
+    return lambda n: KMeansPlusPlusByProposals(random_state=0).select(Rows(features, factors), n)
 
 
 CONTESTANTS = {"skal": skal, "proposals": proposals, "plain": plain}

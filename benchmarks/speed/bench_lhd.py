@@ -107,11 +107,13 @@ def plain_loop(*inputs):
 def proposals(*inputs):
     """What LHD did before the clocks."""
     import torch
-    from _proposals import sample
+    from _proposals import KMeansPlusPlusByProposals
 
     from skal.utils._rows import Rows
 
-    return lambda n: sample(Rows(torch.from_numpy(_embedding(*inputs))), n)
+    return lambda n: KMeansPlusPlusByProposals(random_state=0).select(
+        Rows(torch.from_numpy(_embedding(*inputs))), n
+    )
 
 
 CONTESTANTS = {

@@ -116,8 +116,11 @@ class KCenterGreedy(BatchSelector):
 
 def first_row(rows, init, seed):
     """The first pick where nothing is labelled: of largest norm, ties at random, or any row."""
+    sq_norms = rows.sq_norms()
+    if init == "max_norm" and (sq_norms == sq_norms.max()).sum() == 1:
+        return int(sq_norms.argmax())
     rank = random_ranks(seed, len(rows))
-    return int(rank.argmax() if init == "random" else first_of(rows.sq_norms(), rank))
+    return int(rank.argmax() if init == "random" else first_of(sq_norms, rank))
 
 
 def nearest_sq_distances(rows, fixed, ceiling=None):

@@ -384,7 +384,7 @@ class Seeding:
         """`n` positions, the first of them `first`."""
         blocks = self._first_blocks(n, first)
         shortest = min(block.sq_norms.min() for block in blocks)
-        rate = sum(self.pool.map(begin, (self.plan, shortest))) / 4  # nearer to the truth
+        rate = sum(self.pool.map(begin, (self.plan, shortest))) / 6  # nearer to the truth
         hoped, awake = self.sizes.first_horizon, 0.0
         while len(self.picks) < n:
             wanted = min(hoped, 4 + 1.25 * (n - len(self.picks)))

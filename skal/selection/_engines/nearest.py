@@ -19,18 +19,18 @@ from skal.utils._rows import Rows
 
 _CANDIDATES = 512  # rows that `farthest_first` keeps exact
 _BLOCK = 512  # centres in one GEMM of a refresh
-_FEW, _LANES = 16, 16  # up to so many centres go first in a product; more, in multiples, last
+# Blocks of at most _FEW centres are the left factor of the product; larger ones are the right
+# factor, padded to a multiple of _LANES, the width for which the product and the minimum are fast.
+_FEW, _LANES = 16, 16
 _ALWAYS = np.iinfo(np.int64).max
 _EXACT_ROWS = 1024  # rows, and centres, of one float64 product
-# The same in numbers, for rows so wide that so many of them would take too much memory.
+# Wide rows: a block holds at most this many numbers, whatever the counts above say.
 _BLOCK_NUMBERS = 2**20
 _SUPERBLOCK_NUMBERS = 2**22  # centres in one pass over the pool
 _PAIR_NUMBERS = 2**19  # differences of rows in one batch
 
 # Where float64 products have lost so many digits to cancellation, differences are taken instead.
 _CANCELLED = 1e-6
-# A bound at most so many times its own uncertainty says nothing.
-_VAGUE = 64.0
 
 
 def farthest_first(rows, n, seed, *, fixed=None, ceiling=None, first=None, candidates=_CANDIDATES):
@@ -79,19 +79,20 @@ def farthest_first(rows, n, seed, *, fixed=None, ceiling=None, first=None, candi
 def _pick_from_front(near, n, front, rank, rest):
     """Pick from the exact rows `front` while the best beats `rest`, the best bound elsewhere."""
     rows, sq_norms, value = near.rows.gather(front), near.sq_norms[front], near.upper[front].copy()
+    products = rows.products(rows, dtype=torch.float64).numpy()
     while len(near.chosen) < n:
         best = first_of(value, rank[front])
         if value[best] == -np.inf or (value[best], rank[front[best]]) < rest:
             break
         near.add(int(front[best]), -np.inf)
         value[best] = -np.inf
-        centre = rows.gather(slice(best, best + 1))
         # The product tells which rows may have come nearer; the difference, by how much.
         estimate = sq_norms + sq_norms[best]
         error = 1e-12 * estimate
-        estimate -= 2.0 * rows.products(centre, dtype=torch.float64).numpy()[:, 0]
+        estimate -= 2.0 * products[best]
         nearer = np.flatnonzero(estimate <= value * (1.0 + 1e-9) + error)
         if len(nearer):
+            centre = rows.gather(slice(best, best + 1))
             exact = sq_differences(rows, nearer, centre, np.zeros(len(nearer), dtype=np.int64))
             value[nearer] = np.minimum(value[nearer], exact)
     alive = value > -np.inf
@@ -118,8 +119,9 @@ def _exact_front(near, rank, size):
         best = front[first_of(near.upper[front], rank[front])]
         if (near.upper[best], rank[best]) >= rest:
             break
-        if len(stale) == 0:
-            width *= 2  # it is rounding that keeps the bounds from telling: take more exactly
+        # Rounding alone hides which row is farthest: make bounds sharper, or twice as many exact.
+        if len(stale) == 0 and not near.sharpen():
+            width *= 2
     if width > size:
         front, rest = largest(near.upper, rank, size)
         near.exact(front)
@@ -160,13 +162,13 @@ class NearestCentre:
     Memory: 6 numbers per row, and blocks of a few MiB.
     """
 
-    def __init__(self, rows, fixed=None, *, ceiling=None, zero_below=None, settle=False):
+    def __init__(self, rows, fixed=None, *, ceiling=None):
         self.rows = rows.centered()
         self.fixed = None if fixed is None else fixed.minus(self.rows.shift)
         self.sq_norms = self.rows.sq_norms()
-        self.ceiling, self.zero_below, self.settle = ceiling, zero_below, settle
+        self.ceiling = ceiling
         self.chosen = []
-        self.n_lowered = 0  # of the chosen, that some bounds have been lowered by
+        self._n_failed = 0  # times that rounding hid which row is farthest
         self.n_fixed = 0 if fixed is None else len(fixed)
         self.upper = np.full(len(rows), np.inf) if ceiling is None else ceiling.copy()
         self.covered = np.zeros(len(rows), dtype=np.int64)
@@ -206,6 +208,16 @@ class NearestCentre:
                 self._cover(positions[group], a, min(a + step, n_centres))
             positions, covered = positions[~group], covered[~group]
 
+    def sharpen(self):
+        """Have bounds made anew from float64 products, where float32 has failed a few times."""
+        self._n_failed += 1
+        if self._dtype == torch.float64 or self._n_failed < 3 or self.rows.device.type == "mps":
+            return False
+        self._dtype = torch.float64
+        self._relative = product_error(self.rows.widths, self._dtype)
+        self.covered[self.seen == 0] = 0
+        return True
+
     def exact(self, positions, n_centres=None):
         """Make the bounds of some rows the exact distances to the first `n_centres` (all) centres.
 
@@ -229,12 +241,11 @@ class NearestCentre:
         """Lower some bounds by the centres a..b-1."""
         step = self.at_most(_BLOCK)
         blocks = [self._block(*self._centres(s, min(s + step, b))) for s in range(a, b, step)]
-        self._lower(group, blocks, b)
+        self._lower(group, blocks)
         self.covered[group] = np.maximum(self.covered[group], b)
-        self.n_lowered = max(self.n_lowered, b - self.n_fixed)
 
-    def _lower(self, group, blocks, n_centres):
-        """Lower some bounds by blocks of the first `n_centres`: products of them with chunks."""
+    def _lower(self, group, blocks):
+        """Lower some bounds by blocks of centres: products of them with chunks."""
         rows = self.rows
         nearest = torch.empty(len(group), dtype=self._dtype, device=rows.device)
         for low, high in rows.chunks(len(group)):
@@ -249,10 +260,6 @@ class NearestCentre:
         bound += (1.0 + self._relative) * sq_norms + self._absolute
         np.maximum(bound, 0.0, out=bound)
         lower = bound < self.upper[at]
-        if self.settle:
-            vague = bound <= _VAGUE * (self._relative * sq_norms + self._absolute)
-            self.exact(group[lower & vague], n_centres)
-            lower &= ~vague
         lowered = group[lower]
         self.upper[lowered] = bound[lower]
         self.seen[lowered] = 0
@@ -271,8 +278,6 @@ class NearestCentre:
             centres, centre_sq_norms = self._centres(a, min(a + step, n_centres))
             found = nearest_sq_distance(rows, sq_norms, centres, centre_sq_norms)
             value = np.minimum(value, found)
-        if self.zero_below is not None:
-            value[value <= self.zero_below[positions]] = 0.0
         self.upper[positions] = value
         self.seen[positions] = n_centres
         self.covered[positions] = np.maximum(self.covered[positions], n_centres)
