@@ -40,6 +40,19 @@ from skal.selection import (
     TopK,
     TypicalClusters,
 )
+from skal.stopping import (
+    AllOf,
+    AnyOf,
+    AuditTarget,
+    BatchAccuracy,
+    ConfidenceDrop,
+    MaxLabels,
+    MaxSeconds,
+    MaxUncertainty,
+    OverallUncertainty,
+    StablePredictions,
+    UnchangedPredictions,
+)
 from skal.strategies import (
     BADGE,
     BAIT,
@@ -166,6 +179,20 @@ STRATEGIES = [
 # Not estimators in scikit-learn's sense: what they return is random.
 AUGMENTATIONS = [TabularAugment(), ImageAugment()]
 
+
+CRITERIA = [
+    StablePredictions(n_stop=100),
+    UnchangedPredictions(),
+    OverallUncertainty(),
+    MaxUncertainty(),
+    BatchAccuracy(),
+    ConfidenceDrop(),
+    AuditTarget(0.9),
+    MaxLabels(20),
+    MaxSeconds(60.0),
+    AnyOf([MaxLabels(20), StablePredictions()]),
+    AllOf([MaxLabels(20), StablePredictions()]),
+]
 
 ORACLES = [PerfectOracle(), NoisyOracle(0.2), CallableOracle(ask)]
 

@@ -27,6 +27,7 @@ from skal.strategies import QueryStrategy
 from skal.testing import check_batch_selector, query_strategy_checks
 from tests._instances import (
     AUGMENTATIONS,
+    CRITERIA,
     ESTIMATORS,
     EXPECTED_FAILURES,
     ORACLES,
@@ -35,7 +36,7 @@ from tests._instances import (
     STRATEGIES,
 )
 
-ABSTRACT = {"QueryStrategy", "BatchSelector"}
+ABSTRACT = {"QueryStrategy", "SelectingStrategy", "BatchSelector", "StoppingCriterion"}
 
 
 def _public_classes():
@@ -54,7 +55,7 @@ def _public_classes():
 
 
 def test_every_public_estimator_is_in_the_list():
-    instances = [*ESTIMATORS, *SELECTORS, *AUGMENTATIONS, *ORACLES]
+    instances = [*ESTIMATORS, *SELECTORS, *AUGMENTATIONS, *ORACLES, *CRITERIA]
     covered = {type(instance).__name__ for instance in instances}
     public = _public_classes()
     assert len(public) >= 14

@@ -19,6 +19,7 @@ ROOMS = [
     "skal.oracles",
     "skal.preprocessing",
     "skal.selection",
+    "skal.stopping",
     "skal.strategies",
     "skal.testing",
     "skal.utils",

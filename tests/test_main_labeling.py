@@ -359,7 +359,11 @@ def test_columns_to_learn_from(tmp_path):
 
 @pytest.mark.parametrize(
     "header, message",
-    [("y", "no column to learn"), ("a,a,y", "twice|once"), ("a,,y", "empty or stand twice")],
+    [
+        ("y", "no column to learn"),
+        ("a,a,y", "two columns called"),
+        ("a,,y", "empty or stand twice"),
+    ],
 )
 def test_headers_that_will_not_do(tmp_path, header, message):
     cells = ",".join(["1"] * (header.count(",") + 1))
