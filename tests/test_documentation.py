@@ -47,11 +47,11 @@ def test_api_page_lists_every_public_name(room):
     assert names_on_api_page()[room] == public
 
 
-def test_readme_names_every_strategy_of_the_command_line():
+def test_the_page_of_the_command_line_names_every_strategy():
     from skal._cli import STRATEGIES
 
-    readme = (ROOT / "README.rst").read_text(encoding="utf-8")
-    missing = [name for name in STRATEGIES if f"``{name}``" not in readme]
+    page = (ROOT / "doc" / "user_guide" / "command_line.rst").read_text(encoding="utf-8")
+    missing = [name for name in STRATEGIES if f"``{name}``" not in page]
     assert not missing
 
 
@@ -61,6 +61,11 @@ def test_the_page_of_strategies_has_them_all(room):
     bases = {"QueryStrategy", "QueryStrategyTags", "SelectingStrategy", "BatchSelector", "Rows"}
     names = set(importlib.import_module(room).__all__) - bases
     assert not [name for name in names if f"`~{room}.{name}`" not in page]
+
+
+def test_readme_is_short():
+    readme = (ROOT / "README.rst").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 130
 
 
 def test_readme_has_the_two_command_lines_that_ci_runs():
@@ -78,16 +83,16 @@ def test_constraints_are_exact():
     assert "torch==2.13.0" in pins
 
 
-def test_readme_has_the_defaults_of_the_command_line():
+def test_the_page_of_the_command_line_has_its_defaults():
     from skal import _cli
 
-    readme = (ROOT / "README.rst").read_text(encoding="utf-8")
-    rows = re.findall(r"^``--([\w-]+)`` .*?  +(\S+)$", readme, flags=re.M)
+    page = (ROOT / "doc" / "user_guide" / "command_line.rst").read_text(encoding="utf-8")
+    rows = re.findall(r"^``--([\w-]+)`` .*?  +(\S+)$", page, flags=re.M)
     documented = {name: text.strip("`") for name, text in rows}
     defaults = vars(_cli._parser().parse_args([]))
     for name in ("data", "model", "n-initial", "n-instances", "budget", "repeats", "max-epochs",
                  "device", "seed"):  # fmt: skip
         assert documented[name] == str(defaults[name.replace("-", "_")]), name
     assert documented["output"] == _cli.OUTPUT
-    options = {name for name in defaults if f"``--{name.replace('_', '-')}``" not in readme}
+    options = {name for name in defaults if f"``--{name.replace('_', '-')}``" not in page}
     assert not options
