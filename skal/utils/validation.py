@@ -212,6 +212,19 @@ def check_n_instances(n_instances, n_pool, pool_name="X_pool"):
     return int(n_instances)
 
 
+def check_positions(rows, answered, where, *, name="rows"):
+    """Return `rows` as an array of distinct positions that are not answered."""
+    rows, given = np.asarray(rows), rows
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise TypeError(f"'{name}' must be a 1-D array of int positions. Got {given!r} instead.")
+    if len(np.unique(rows)) < len(rows) or not np.isin(rows, np.flatnonzero(~answered)).all():
+        raise ValueError(
+            f"'{name}' must be distinct positions of rows of {where}. Got {rows.tolist()[:10]} "
+            "instead."
+        )
+    return rows
+
+
 def check_same_length(X, y, name="y"):
     """Raise ValueError unless `X` and `y` have equally many rows.
 
