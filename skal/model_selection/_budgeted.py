@@ -3,7 +3,7 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.metrics import check_scoring
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
@@ -18,6 +18,7 @@ from skal.model_selection._simulation import (
     simulate,
     with_row_access,
 )
+from skal.model_selection._stopping import check_stopping, until_stopped
 from skal.oracles import check_oracle
 from skal.utils._compat import Interval, _fit_context, _raise_for_params, _routing_enabled
 from skal.utils._delegation import DelegatingMixin, held_has
@@ -58,6 +59,10 @@ class BudgetedActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         None is the true label. The initial sample has its true labels, and scores are taken on true
         labels, always. A row that the oracle refuses costs nothing; another is asked about.
 
+    stopping : stopping criterion or None, default=None
+        Ends `fit` when it says so, see :mod:`skal.stopping`. It is cloned. There are no audit rows
+        in simulations.
+
     random_state : int, RandomState or None, default=None
         Seeds the initial sample and, mixed with the learner's own `random_state`, training and
         queries.
@@ -77,8 +82,9 @@ class BudgetedActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
     n_labels_ : ndarray of shape (n_rounds + 1,), dtype int64
         Number of labels each of `estimators_` was trained on.
 
-    termination_condition_ : {"budget_spent", "pool_exhausted"}
-        "pool_exhausted" where there were fewer labelled rows than the budget could buy.
+    termination_condition_ : {"budget_spent", "pool_exhausted", "stopped"}
+        "pool_exhausted" where there were fewer labelled rows than the budget could buy, "stopped"
+        where `stopping` said so before.
 
     classes_ : ndarray of shape (n_classes,)
         The classes, where the learner has them.
@@ -130,6 +136,7 @@ class BudgetedActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         "n_instances": [Interval(Integral, 1, None, closed="left")],
         "budget": [Interval(Integral, 1, None, closed="left")],
         "oracle": "no_validation",
+        "stopping": "no_validation",
         "random_state": ["random_state"],
     }
 
@@ -141,6 +148,7 @@ class BudgetedActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         n_instances=1,
         budget=100,
         oracle=None,
+        stopping=None,
         random_state=None,
     ):
         self.learner = learner
@@ -148,6 +156,7 @@ class BudgetedActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         self.n_instances = n_instances
         self.budget = budget
         self.oracle = oracle
+        self.stopping = stopping
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -181,6 +190,7 @@ class BudgetedActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         _raise_for_params(fit_params, self, "fit", allow=["sample_weight"])
         check_learner(self.learner, type(self).__name__)
         check_oracle(self.oracle, type(self).__name__)
+        check_stopping(self.stopping, type(self).__name__)
         check_budget(self.n_initial, self.budget, type(self).__name__)
         if y is None:
             raise ValueError(
@@ -198,11 +208,15 @@ class BudgetedActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         seed = draw_seed(self.random_state)
         learner = seeded_learner(self.learner, seed)
         rounds, estimators = [], []
-        for done in simulate(
+        steps = simulate(
             learner, X, y,
             n_initial=self.n_initial, n_instances=self.n_instances, budget=self.budget, seed=seed,
             oracle=self.oracle, params=fit_params,
-        ):  # fmt: skip
+        )  # fmt: skip
+        if self.stopping is not None:
+            stopping = clone(self.stopping)
+            steps = until_stopped(steps, stopping, learner, X)
+        for done in steps:
             rounds.append(done)
             estimators.append(learner.estimator_)
 
@@ -210,9 +224,12 @@ class BudgetedActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         self.estimators_ = estimators
         self.queried_indices_ = [done.queried for done in rounds]
         self.n_labels_ = np.array([done.n_labels for done in rounds], dtype=np.int64)
-        self.termination_condition_ = (
-            "budget_spent" if self.n_labels_[-1] >= self.budget else "pool_exhausted"
-        )
+        if self.n_labels_[-1] >= self.budget:
+            self.termination_condition_ = "budget_spent"
+        elif self.n_labels_[-1] < is_labeled(y).sum() and self.stopping is not None:
+            self.termination_condition_ = "stopped"
+        else:
+            self.termination_condition_ = "pool_exhausted"
         return self
 
     @property

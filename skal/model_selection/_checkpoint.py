@@ -176,7 +176,8 @@ def comparison_settings(learner, X, y, scores, plan):
     settings["stratify_initial"] = str(plan["stratify"])
     settings["scores"] = f"{scores.columns}"
     settings["X"], settings["y"] = _digest(X), _digest(y)
-    settings |= describe("oracle", plan["oracle"])
+    settings |= describe("oracle", plan["oracle"]) | describe("stopping", plan["stopping"])
+    settings["params"] = _text({name: _digest(value) for name, value in plan["params"].items()})
     for name, value in plan["params"].items():
         settings[f"params {name}"] = _text(np.asarray(value))
     parameters = describe("learner", learner)

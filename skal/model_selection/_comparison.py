@@ -34,6 +34,7 @@ from skal.model_selection._runs import (
     run_parallel,
 )
 from skal.model_selection._simulation import check_params
+from skal.model_selection._stopping import check_stopping
 from skal.oracles import check_oracle
 from skal.utils._random import draw_seed
 from skal.utils._results import curves_of, find_strategy, score_column
@@ -61,6 +62,7 @@ def compare_strategies(
     progress_bar=False,
     error_score="raise",
     checkpoint=None,
+    stopping=None,
     params=None,
 ):
     """Run query strategies on the same data, paired repeat by repeat.
@@ -148,6 +150,11 @@ def compare_strategies(
         With ``random_state=None`` it goes on with the seed of the first call. Runs of another
         comparison (data, learner, budget, splits, ...) are refused. One process at a time.
 
+    stopping : stopping criterion or None, default=None
+        Ends a run when it says so, see :mod:`skal.stopping`; a clone of it for each run. Its curve
+        goes on to the budget with the scores of the last model, flagged in the column `stopped`.
+        There are no audit rows in simulations.
+
     params : dict or None, default=None
         Arguments of the learner's `fit`, such as ``{"sample_weight": weights}``: per-row values for
         all rows, cut along with them. Scores are taken without.
@@ -167,7 +174,9 @@ def compare_strategies(
         - `fit_time`: seconds the training took;
         - `query_time`: seconds the query took that chose the rows of this round (0 in round 0);
         - `queried`: int64 array of the positions in `X` labelled in this round, in order of
-          choice (with ``return_queried=True``).
+          choice (with ``return_queried=True``);
+        - `stopped`: whether the run had ended before, so that the scores are those of its last
+          model (with `stopping`).
 
     Raises
     ------
@@ -221,6 +230,7 @@ def compare_strategies(
     )  # fmt: skip
     strategies = _check_strategies(strategies)
     check_oracle(oracle, "compare_strategies")
+    check_stopping(stopping, "compare_strategies")
     scores = make_scorer_of(learner, scoring)
     plan = {
         "n_initial": n_initial,
@@ -229,6 +239,7 @@ def compare_strategies(
         "stratify": stratify_initial,
         "oracle": oracle,
         "params": check_params(params, n_rows(y), "compare_strategies"),
+        "stopping": stopping,
     }
     if checkpoint is None:
         store, root = None, draw_seed(random_state)

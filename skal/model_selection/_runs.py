@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import joblib
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit, check_cv
 from sklearn.utils.parallel import Parallel, delayed
@@ -21,6 +21,7 @@ from skal.model_selection._simulation import (
     simulate,
     with_row_access,
 )
+from skal.model_selection._stopping import padded, until_stopped
 from skal.utils._compat import Interval, StrOptions, validate_parameter_constraints
 from skal.utils._metadata import params_of_rows
 from skal.utils._random import child_seed
@@ -149,7 +150,11 @@ def run_cell(
         X_train, y_train = take_rows(X, run.train), take_rows(y, run.train)
         params = params_of_rows(plan["params"], run.train, n_rows(y))
         settings = plan | {"params": params}
-        for done in simulate(learner, X_train, y_train, seed=run.seed, **settings):
+        stopping = settings.pop("stopping", None)
+        rounds = simulate(learner, X_train, y_train, seed=run.seed, **settings)
+        if stopping is not None:
+            rounds = until_stopped(rounds, clone(stopping), learner, X_train)
+        for done in rounds:
             record = {**labels, "round": done.number, "n_labels": done.n_labels}
             record |= scores(learner, X_test, y_test)
             record |= {"fit_time": done.fit_time, "query_time": done.query_time}
@@ -170,6 +175,8 @@ def run_cell(
         )
         records += _failed_records(records, budgets, labels, scores, error_score)
     else:
+        if stopping is not None:
+            records = padded(records, plan)
         if store is not None:
             store(records)
     return records if return_queried else without_queried(records)

@@ -5,6 +5,7 @@ import numpy as np
 # What a frame of results has beside scores.
 RESERVED_COLUMNS = (
     "strategy", "repeat", "split", "round", "n_labels", "fit_time", "query_time", "queried",
+    "stopped",
 )  # fmt: skip
 
 
