@@ -30,7 +30,7 @@ from skal.learner import ActiveLearner
 from skal.neural_network import NeuralNetClassifier, NeuralNetRegressor
 from skal.preprocessing import TablePreprocessor
 
-DEFAULT_STRATEGIES = {"classification": "margin", "regression": "coreset"}
+AUTO = "auto"
 N_INSTANCES = 20
 EPOCHS = 100
 # Of the table that is printed: characters of a line, columns, and characters of a cell.
@@ -117,7 +117,12 @@ def _add_options(parser):
     add("--target", required=True, metavar="COLUMN", help="the column of the labels")
     add("--key", metavar="COLUMN", help="a column that names the rows, which may then move")
     add("--store", type=Path, metavar="FILE", help="where answers are kept (default: DATA.skal)")
-    add("--strategy", metavar="NAME", help=f"which rows to ask: {', '.join(STRATEGIES)}")
+    add(
+        "--strategy",
+        metavar="NAME",
+        help="which rows to ask: auto (the default: what "
+        f"skal.recommend says), {', '.join(STRATEGIES)}",
+    )
     add("--classes", metavar="A,B,...", help="the labels that are accepted")
     add("--seed", type=_integer(0), metavar="N", help="fixes the random numbers (default: 0)")
     add("-n", type=_integer(1), metavar="N", dest="n_instances",
@@ -282,15 +287,7 @@ def _session(options, table, store, task, learner, background=False):
 
 
 def _learner(options, table, task):
-    name = options.strategy or DEFAULT_STRATEGIES[task.kind]
-    if name not in STRATEGIES:
-        raise InputError(f"strategy {name!r} is unknown. Choose from {', '.join(STRATEGIES)}.")
-    tasks = get_tags(STRATEGIES[name]).query_strategy_tags.tasks
-    if ESTIMATOR_TYPES[task.kind] not in tasks:
-        raise InputError(
-            f"strategy {name!r} does not serve {task.kind}. Choose another one, or, where the "
-            "labels are classes, say which: --classes A,B."
-        )
+    strategy = _strategy(options.strategy or AUTO, task)
     training = {"max_epochs": EPOCHS, **TRAINING}
     if task.classes is None:
         net = NeuralNetRegressor(standardize_y=True, **training)
@@ -298,7 +295,22 @@ def _learner(options, table, task):
         net = NeuralNetClassifier(classes=task.classes, **training)
     prepare = make_column_transformer((TablePreprocessor(dtype="float32"), table.features))
     model = make_pipeline(prepare, net)
-    return ActiveLearner(model, STRATEGIES[name], random_state=options.seed or 0)
+    return ActiveLearner(model, strategy, random_state=options.seed or 0)
+
+
+def _strategy(name, task):
+    if name == AUTO:
+        return AUTO
+    if name not in STRATEGIES:
+        choice = ", ".join([AUTO, *STRATEGIES])
+        raise InputError(f"strategy {name!r} is unknown. Choose from {choice}.")
+    tasks = get_tags(STRATEGIES[name]).query_strategy_tags.tasks
+    if ESTIMATOR_TYPES[task.kind] not in tasks:
+        raise InputError(
+            f"strategy {name!r} does not serve {task.kind}. Choose another one, or, where the "
+            "labels are classes, say which: --classes A,B."
+        )
+    return STRATEGIES[name]
 
 
 # ---------------------------------------------------------------------------------- words

@@ -23,10 +23,9 @@ from skal.strategies._base import QueryStrategy
 from skal.utils._compat import HasMethods, Interval
 from skal.utils._nesting import predictor_targets, take_apart
 from skal.utils._random import child_seed
-from skal.utils._tables import is_collection, is_frame, is_mapping, n_rows, take_rows
+from skal.utils._tables import is_collection, is_frame, is_mapping, is_polars, n_rows, take_rows
 from skal.utils._tags import QueryStrategyTags
 from skal.utils.validation import is_labeled, target_values
-from skal.views._preprocessing import fit_preprocessing
 
 _CHUNK_ROWS = 8192  # rows that are preprocessed at once
 _MAX_BYTES = 2**30  # of sparse rows made dense at once
@@ -75,8 +74,10 @@ class ForestVariance(QueryStrategy):
         probabilities, else those of the forest. None never changes over.
 
     preprocessor : transformer or None, default=None
-        Makes numbers of the rows; fitted on the labelled rows. None is
-        :class:`~skal.preprocessing.TablePreprocessor`, which takes tables of any kind.
+        Makes numbers of the rows as the estimator takes them; fitted on the labelled rows. None
+        takes the rows as the predictor at the end of the estimator sees them, which need not be
+        numbers, and makes them with :class:`~skal.preprocessing.TablePreprocessor`; columns of 0
+        and 1 in tables of numbers stay as they are.
 
     device : str or None, default=None
         Where covariances are computed ("cpu", "cuda:1"). None is the CPU. Trees grow on the CPU.
@@ -122,11 +123,10 @@ class ForestVariance(QueryStrategy):
     scale, and :math:`s^2 = 0.1`. The first row is then the medoid of the pool.
 
     Images, and other arrays of more than two dimensions, are taken pixel by pixel; sparse rows are
-    made dense; of texts and dicts the strategy takes what the preprocessing in front of the
-    predictor makes of them. `transform` returns the posterior variance v of each row, in units of
-    its variance before any label, or minus the margin once that decides. The scores of `query` are
-    what a label of each row alone takes off the targets' weighted mean variance, or minus the
-    margin.
+    made dense; texts and dicts need preprocessing in front of the predictor. `transform` returns
+    the posterior variance v of each row, in units of its variance before any label, or minus the
+    margin once that decides. The scores of `query` are what a label of each row alone takes off the
+    targets' weighted mean variance, or minus the margin.
 
     Cost for n rows, m labelled ones, T trees, k targets and b queries: O(n T (k + m + b)) additions
     and O(n m (k + m + b)) multiplications; 4 n (k + T + 64) bytes, and at most 64 MiB for what is
@@ -248,9 +248,7 @@ class ForestVariance(QueryStrategy):
             self._posterior = Posterior(self._tree_rows(Z[given]), noise)
 
     def _fit_unlabeled(self, X_pool, estimator):
-        self._preprocessor = None
-        if self.preprocessor is None and not _is_table(X_pool):
-            self._preprocessor = fit_preprocessing(estimator, X_pool)
+        super()._fit_unlabeled(X_pool, estimator if self.preprocessor is None else None)
         self._is_classifier = self._informed = self._by_margin = False
         self._fit_inputs(X_pool)
         rng = np.random.RandomState(child_seed(self._seed, 2))
@@ -322,31 +320,38 @@ class ForestVariance(QueryStrategy):
     def _fit_inputs(self, X):
         prepare = self.preprocessor
         prepare = TablePreprocessor(dtype="float32") if prepare is None else clone(prepare)
-        self._prepare = prepare.fit(self._table(X))
+        table = self._table(X)
+        self._prepare = prepare.fit(table)
+        self._indicators = None
+        if self.preprocessor is None and not is_frame(table) and table.dtype.kind in "biuf":
+            self._indicators = np.isin(table, (0, 1)).all(axis=0) & (table != table[0]).any(axis=0)
 
     def _inputs(self, X):
         """Preprocessed rows: float32 (n, d), row after row in memory."""
-        Z = self._prepare.transform(self._table(X))
+        table = self._table(X)
+        Z = self._prepare.transform(table)
         Z = np.require(_dense(Z) if sparse.issparse(Z) else Z, np.float32, ["C", "W"])
+        if self._indicators is not None:
+            # Encoded by somebody else: as they are, as those that we encode.
+            Z[:, self._indicators] = np.nan_to_num(table[:, self._indicators])
         assert_all_finite(Z, input_name="preprocessed X")
         return Z
 
     def _table(self, X):
-        """Rows as a table for the preprocessor."""
+        """Rows as the predictor sees them, as a table for the preprocessor."""
         if self.preprocessor is not None:
             return X
+        X = self.view.predictor_inputs(X)
         if not _is_table(X):
-            X = self.view.predictor_inputs(X)
-            if not _is_table(X):
-                raise TypeError(
-                    "ForestVariance grows a forest on a table of numbers and categories. Got "
-                    f"{type(X).__name__} instead. Put what makes a table of them in front of the "
-                    "predictor (make_pipeline(vectorizer, TruncatedSVD(50), predictor)), or pass "
-                    "it as 'preprocessor'."
-                )
+            raise TypeError(
+                "ForestVariance grows a forest on a table of numbers and categories. Got "
+                f"{type(X).__name__} instead. Put what makes a table of them in front of the "
+                "predictor (make_pipeline(vectorizer, TruncatedSVD(50), predictor)), or pass it as "
+                "'preprocessor'."
+            )
         if sparse.issparse(X):
             return _dense(X)
-        if is_frame(X):
+        if is_frame(X) and not _is_numeric(X):
             return X
         X = X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else np.asarray(X)
         self._check_missing(X)
@@ -406,6 +411,14 @@ def _pieces(n):
 
 def _is_table(X):
     return not (is_collection(X) or is_mapping(X))
+
+
+def _is_numeric(frame):
+    """Whether all columns of a frame are of plain numbers."""
+    dtypes = list(frame.dtypes)
+    if is_polars(frame):
+        return all(dtype.is_numeric() for dtype in dtypes)
+    return all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in dtypes)
 
 
 def _dense(X):

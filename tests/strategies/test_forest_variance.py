@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from sklearn.compose import TransformedTargetRegressor
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.datasets import make_classification
 from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import ExtraTreesClassifier
@@ -249,6 +249,28 @@ def test_frames_of_mixed_columns():
     assert len(np.unique(strategy.query(X[30:], 10))) == 10
     cold = ForestVariance(random_state=0).fit_pool(X)
     assert len(np.unique(cold.query(X, 10))) == 10
+
+
+def test_columns_that_the_model_does_not_see_do_not_count():
+    X, y = regression(60)
+    names = pd.DataFrame(X, columns=list("abcd")).assign(key=[f"row {i}" for i in range(60)])
+    chosen = make_column_transformer(("passthrough", list("abcd")))
+    models = Ridge(), make_pipeline(chosen, Ridge())
+    plain = ActiveLearner(models[0], ForestVariance(), random_state=0)
+    with_key = ActiveLearner(models[1], ForestVariance(), random_state=0)
+    assert plain.query(X, 6).tolist() == with_key.query(names, 6).tolist()
+    plain.fit(X[:30], y[:30])
+    with_key.fit(names[:30], y[:30])
+    assert plain.query(X[30:], 6).tolist() == with_key.query(names[30:], 6).tolist()
+
+
+def test_indicators_stay_as_they_are():
+    X = np.column_stack([np.arange(20.0), np.arange(20) == 3, np.ones(20)])
+    strategy = ForestVariance(random_state=0).fit(X, X[:, 0] + 0.5)
+    Z = strategy._inputs(X)
+    assert Z[:, 1].tolist() == X[:, 1].tolist()
+    assert Z[:, 2].tolist() == [0.0] * 20
+    assert strategy._inputs(pd.DataFrame(X)).tolist() == Z.tolist()
 
 
 def test_images_are_taken_pixel_by_pixel():
