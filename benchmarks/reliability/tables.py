@@ -7,10 +7,9 @@
 Batches: "small" goes from 20 random labels to 200 in batches of 20, "large" from 100 to 1000 in
 batches of 100, on tables that leave 2000 rows to choose from. ``run`` works off the cells that are
 missing, repeat by repeat: a cell is one simulation, a file in ``--cells`` that is written whole or
-not at all, so a kill loses the cells in flight alone. ``report`` takes the repeats that are there
-for all strategies of a table and model, and writes the gain in area under the budget curve over
-random with its standard error, Student's t with Holm's correction over the tables, and the labels
-saved.
+not at all, so a kill loses the cells in flight alone. ``report`` pairs each strategy with random in
+the repeats that both have, and writes the gain in area under the budget curve with its standard
+error, Student's t with Holm's correction over the tables, and the labels saved.
 
 The tables are those of ``$SKAL_SHARED_DATA/tables``.
 """
@@ -149,55 +148,58 @@ def run(options):
 
 
 def curves(options):
-    """{(table, model, batches): {strategy: curves (n_repeats, n_rounds)}}, paired by repeat."""
+    """{(table, model, batches): {strategy: {repeat: scores by round}}} of the cells there are."""
     found = {}
     for cell in all_cells(options):
         path = path_of(cell, options.cells)
         if path.exists():
             record = json.loads(path.read_text())[score_of(cell[1])]
             found.setdefault(cell[1:4], {}).setdefault(cell[4], {})[cell[0]] = record
-    paired = {}
-    for setting, by_strategy in found.items():
-        common = sorted(set.intersection(*(set(runs) for runs in by_strategy.values())))
-        if len(common) > 1 and "random" in by_strategy:
-            paired[setting] = {
-                name: np.array([runs[repeat] for repeat in common])
-                for name, runs in by_strategy.items()
-            }
-    return paired
+    return found
 
 
 def area(values):
-    """Mean of the curve after the first query, by the trapezoid rule from the first labels on."""
+    """Mean of each curve by the trapezoid rule, which counts the first labels half."""
     return np.trapezoid(values, axis=1) / (values.shape[1] - 1)
 
 
-def compare(paired):
+def compare(found):
     """A record per setting and strategy: gain in per cent, standard error, p, labels saved."""
     records = []
-    for (table, model, batches), by_strategy in paired.items():
+    for (table, model, batches), by_strategy in found.items():
         first, step, budget = BATCHES[batches]
         n_labels = np.append(np.arange(first, budget, step), budget)
-        random = by_strategy["random"]
-        sign = -1 if table in REGRESSION else 1
-        for name, values in by_strategy.items():
-            if name == "random":
+        for name in [name for name in by_strategy if name != "random"]:
+            common = sorted(by_strategy[name].keys() & by_strategy.get("random", {}).keys())
+            if not common:
                 continue
-            gains = 100 * sign * (area(values) / area(random) - 1)
-            saved = labels_saved(n_labels, values, random).share
-            test = paired_test(area(values), area(random))
+            values, random = (
+                np.array([by_strategy[which][repeat] for repeat in common])
+                for which in (name, "random")
+            )
+            gains = 100 * (area(values) - area(random)) / np.abs(area(random))
+            many = len(gains) > 1
             records.append(
                 {
                     "task": task_of(table), "batches": batches, "model": model, "strategy": name,
-                    "table": table, "gain": gains.mean(),
-                    "se": gains.std(ddof=1) / np.sqrt(len(gains)), "t": test.statistic,
-                    "p": test.pvalue, "saved": 100 * max(saved, -1.0), "repeats": len(gains),
+                    "table": table, "repeats": len(gains), "gain": gains.mean(),
+                    "se": gains.std(ddof=1) / np.sqrt(len(gains)) if many else np.nan,
+                    "p": paired_test(area(values), area(random)).pvalue if many else np.nan,
+                    "saved": 100 * max(labels_saved(n_labels, values, random).share, -1.0),
                 }
             )  # fmt: skip
     table = pd.DataFrame(records)
     by = ["task", "batches", "model", "strategy"]
-    table["p_holm"] = table.groupby(by)["p"].transform(lambda p: holm_correction(p.to_numpy()))
+    table["p_holm"] = table.groupby(by)["p"].transform(_holm)
     return table.sort_values([*by, "table"])
+
+
+def _holm(p):
+    """Corrected p-values, NaN where a table has a single repeat."""
+    corrected = p.copy()
+    if p.notna().any():
+        corrected[p.notna()] = holm_correction(p[p.notna()].to_numpy())
+    return corrected
 
 
 def summarize(table):
