@@ -45,7 +45,8 @@ numpydoc_validation_checks = {
 }  # fmt: skip
 numpydoc_validation_exclude = {
     # Fields of named tuples, described with them.
-    r"\.(RatioToBaseline|AUCARatio|PermutationTestResult)\.",
+    r"\.(RatioToBaseline|AUCARatio|PermutationTestResult|PairedTest|LabelsSaved|CriticalDifference"
+    r"|Recommendation)\.",
     # Options that are handed on, described where they are used.
     r"\.\w+Display\.from_\w+$",
     # Interfaces of torch and skorch.

@@ -26,7 +26,7 @@ CLASSES = ["--classes", ",".join(KINDS)]
 
 @pytest.fixture(autouse=True)
 def _few_epochs(monkeypatch):
-    monkeypatch.setattr(_cli_labeling, "EPOCHS", 15)
+    monkeypatch.setattr(_cli_labeling, "EPOCHS", 40)
 
 
 @pytest.fixture

@@ -22,9 +22,10 @@ class KernelHerding(BatchSelector):
     Parameters
     ----------
     bandwidth : float or "labeled", default=1.0
-        h, in units of the distance of unit vectors, [0, 2]. "labeled" is the 5 % quantile of the
-        distances of labelled rows to the nearest other one, at least 0.001: it shrinks as labels
-        come, so that coverage gives way to the weights. 1 where fewer than two rows are labelled.
+        The width h of the kernel, in units of the distance of unit vectors, [0, 2]. "labeled" is
+        the 5 % quantile of the distances of labelled rows to the nearest other one, at least 0.001:
+        it shrinks as labels come, so that coverage gives way to the weights. 1 where fewer than two
+        rows are labelled.
 
     weighted : bool, default=False
         Whether `scores` are the weights u. They must not be negative; rows of weight 0 have no

@@ -198,6 +198,23 @@ class LHD(SelectingStrategy):
         return Rows(hidden_difference.mul_(loss_difference.float()))
 
     def prepare_estimator(self, estimator):
+        """Add the callback that averages the weights of the net while it trains.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Unfitted, with a net at its end; it is changed.
+
+        Returns
+        -------
+        estimator : estimator
+            The same object.
+
+        Raises
+        ------
+        TypeError
+            If there is no net at its end.
+        """
         self._check_task(estimator)
         callback = EMACallback(
             self.alpha,

@@ -32,7 +32,7 @@ class MaxHerding(SpatialStrategy):
         same; a ``FrozenEstimator`` of a fitted one is used as it is.
 
     bandwidth : float or "labeled", default=1.0
-        h, see :class:`~skal.selection.KernelHerding`.
+        The width h of the kernel, see :class:`~skal.selection.KernelHerding`.
 
     selector : BatchSelector or None, default=None
         Picks the batch. None is :class:`~skal.selection.KernelHerding` with `bandwidth`; inputs are

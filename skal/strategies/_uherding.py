@@ -30,11 +30,11 @@ class UHerding(SelectingStrategy):
         wrapped. None means the estimator of the learner the strategy is plugged into.
 
     measure : {"margin", "entropy", "least_confidence"}, default="margin"
-        u: one minus the difference of the two largest class probabilities, their entropy in nats,
-        or one minus the largest.
+        The uncertainty u: one minus the difference of the two largest class probabilities, their
+        entropy in nats, or one minus the largest.
 
     bandwidth : float or "labeled", default=1.0
-        h, see :class:`~skal.selection.KernelHerding`.
+        The width h of the kernel, see :class:`~skal.selection.KernelHerding`.
 
     temperature : float or None, default=None
         Probabilities are the softmax of the logits divided by it. None is 1. The paper fits it on

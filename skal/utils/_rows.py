@@ -177,18 +177,55 @@ class Rows:
     # ------------------------------------------------------------------ derived rows
 
     def read(self, index, dtype=torch.float32):
-        """The rows at `index` as tensors of `dtype` on `device`; a slice of such makes no copy."""
+        """Read some rows as tensors on `device`; a slice of tensors makes no copy.
+
+        Parameters
+        ----------
+        index : ndarray of ints, or slice
+            Positions.
+
+        dtype : torch.dtype, default=torch.float32
+            What the tensors hold.
+
+        Returns
+        -------
+        rows : Rows
+            As many as asked for, in the order asked for.
+        """
         return Rows(*self._take(index, dtype, self.device))
 
     def times(self, number, dtype, device):
-        """All rows times a number, as tensors of `dtype` on `device`: for blocks."""
+        """Multiply all rows by a number: for blocks.
+
+        Parameters
+        ----------
+        number : float
+            The number.
+
+        dtype : torch.dtype
+            What the tensors hold.
+
+        device : torch.device
+            Where they are.
+
+        Returns
+        -------
+        rows : Rows
+            New tensors.
+        """
         features, factors = self._take(slice(None), dtype, device)
         if factors is None:
             return Rows(features * number)
         return Rows(features, factors * number)
 
     def normalized(self):
-        """These rows divided by their norms, lazily; a row of zeros stays zero."""
+        """Divide rows by their norms, lazily; a row of zeros stays zero.
+
+        Returns
+        -------
+        rows : Rows
+            They hold the same numbers as these, and the norms.
+        """
         rows = Rows(self._features, self._factors)
         rows._divisors = []
         for part in self.parts():
@@ -197,10 +234,15 @@ class Rows:
         return rows
 
     def centered(self):
-        """These rows minus their mean, lazily, where that makes them much shorter.
+        """Subtract the mean from rows, lazily, where that makes them much shorter.
 
         Distances do not change, but their float32 products lose fewer digits. Factored rows stay
         as they are: their mean is no Kronecker product.
+
+        Returns
+        -------
+        rows : Rows
+            These rows themselves where centring would not help.
         """
         if self.is_factored or len(self) == 0:
             return self
@@ -213,7 +255,18 @@ class Rows:
         return self.minus(torch.from_numpy(np.ldexp(np.round(digits * 2**24), exponent - 24)))
 
     def minus(self, shift):
-        """These dense rows minus one vector, lazily. None changes nothing."""
+        """Subtract one vector from dense rows, lazily.
+
+        Parameters
+        ----------
+        shift : tensor of shape (d,), dtype float64, or None
+            The vector. None changes nothing.
+
+        Returns
+        -------
+        rows : Rows
+            They hold the same numbers as these, and the vector.
+        """
         if shift is None:
             return self
         rows = Rows(self._features)
@@ -226,19 +279,34 @@ class Rows:
         return self._shift
 
     def parts(self):
-        """(features,) or (features, factors): tensors where the rows were gathered."""
+        """Return what the rows are made of.
+
+        Returns
+        -------
+        parts : tuple
+            (features,) or (features, factors), as given; tensors where the rows were gathered.
+        """
         return tuple(part for part in (self._features, self._factors) if part is not None)
 
     def max_sq_norms(self):
-        """Largest squared norm: of the rows, or of the features and of the factors."""
+        """Return the largest squared norms.
+
+        Returns
+        -------
+        largest : tuple of float
+            Of the rows, or of the features and of the factors.
+        """
         self.sq_norms()
         return self._max_sq_norms
 
     def leading_factors(self):
-        """Column of the largest factor, by magnitude, of each row: ndarray (n,) of ints.
+        """Return the column of the largest factor, by magnitude, of each row.
 
-        None for dense rows, for one factor, and on accelerators, where many small products take
-        longer than a large one.
+        Returns
+        -------
+        leading : ndarray of shape (n,), dtype int32, or None
+            None for dense rows, for one factor, and on accelerators, where many small products take
+            longer than a large one.
         """
         if not self.is_factored or self.widths[1] == 1 or self.device.type != "cpu":
             return None
@@ -283,7 +351,18 @@ class Rows:
         return Z
 
     def chunks(self, n_rows=None):
-        """Pairs (a, b) that cut so many rows (all) into chunks of a few MiB."""
+        """Cut rows into chunks of a few MiB.
+
+        Parameters
+        ----------
+        n_rows : int or None, default=None
+            How many rows; None is all of these.
+
+        Returns
+        -------
+        chunks : list of tuple of two ints
+            Pairs (a, b): the rows a..b-1.
+        """
         n_rows = len(self) if n_rows is None else n_rows
         size = _CHUNK_BYTES // (8 * max(1, sum(self.widths)))
         size = min(max(size, 16), _MAX_CHUNK)

@@ -121,7 +121,18 @@ class ModelView:
         return numeric_rows(self.predictor_inputs(X), self.torch_device, self.owner)
 
     def predictor_inputs(self, X):
-        """Return the same as `inputs` in the container that the preprocessing gives."""
+        """Return the same as `inputs` in the container that the preprocessing gives.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        X_inner : array, sparse matrix or frame of shape (n_samples, n_inputs)
+            The rows after all preprocessing.
+        """
         if self.estimator is not None:
             return predictor_inputs(self.estimator, X)
         return X if self.preprocessor is None else self.preprocessor.transform(X)
@@ -303,14 +314,12 @@ class ModelView:
             Says which units are dropped; they are the same for all rows. Members leave nothing to
             chance.
 
-        Yields
-        ------
-        rows : slice
-            Positions in `X`, in order.
-
-        log_P : tensor of shape (T, n_rows, n_classes), dtype float64
-            Natural logarithms of the probabilities, minus infinity for classes that a member
-            excludes.
+        Returns
+        -------
+        passes : generator of (slice, tensor)
+            Positions in `X`, in order, and for these rows a tensor of shape (T, n_rows, n_classes),
+            dtype float64: natural logarithms of the probabilities, minus infinity for classes that
+            a member excludes.
 
         Raises
         ------
