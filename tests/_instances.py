@@ -219,7 +219,7 @@ LEARNERS = [
 NETS = [
     NeuralNetClassifier(),
     NeuralNetRegressor(),
-    NoisyChannelClassifier(),
+    NoisyChannelClassifier(max_epochs=20, lr=0.01),
     PseudoLabelFineTuner(NeuralNetClassifier(max_epochs=50)),
 ]
 

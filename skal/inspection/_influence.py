@@ -131,10 +131,10 @@ def influence(
 
 def _gradients(view, X, y):
     """Inputs of the last layer (n, d + 1), residuals p - e_y (n, K) and p (n, K), float64."""
-    H, log_P = view.last_layer(X)
+    H, log_P = view.last_layer(X, exact=True)
     P = log_P.exp()
     R = residuals_of(y, P, view.estimator.classes_, "influence")
-    return with_constant(H, log_P.dtype), R, P
+    return with_constant(H, log_P.dtype, float(view.has_bias)), R, P
 
 
 def _check_classifier(estimator):

@@ -1,26 +1,32 @@
-"""A classifier for noisy labels: a net and the channel of its annotator, trained together."""
+"""A classifier for noisy labels: a net, and the channel of its annotator."""
 
 import numbers
 
+import numpy as np
 import torch
+from skorch.callbacks import Checkpoint, TrainEndCheckpoint
 from torch import nn
 
 from skal.neural_network._classifier import NeuralNetClassifier
+from skal.neural_network._cross_fitting import estimate_channel, split_in_folds
 from skal.neural_network._modules import MLP
 from skal.neural_network._noise_channel import NoiseChannelLayer, check_channel
 from skal.utils._compat import Interval, StrOptions
+from skal.utils._tables import take_rows
 
 # Learning rate of the channel by update; "paper" takes that of the net.
 _CHANNEL_LR = {"euclidean": 0.05, "softmax": 0.01}
+
+_FOLDS = 4
 
 
 class NoisyChannelClassifier(NeuralNetClassifier):
     """A torch net for classification that learns how wrong its labels are.
 
     During training, the class probabilities p of the net pass a channel, p' = W p, before they are
-    compared with the labels. Column j of W is how rows of class j are labelled; net and W are
-    trained together, on the noisy labels alone. Afterwards the channel is put aside: `predict`,
-    `predict_proba` and every query strategy see the net without it.
+    compared with the labels. Column j of W is how rows of class j are labelled; W is learnt from
+    the noisy labels alone. Afterwards the channel is put aside: `predict`, `predict_proba` and
+    every query strategy see the net without it.
 
     Parameters
     ----------
@@ -30,10 +36,25 @@ class NoisyChannelClassifier(NeuralNetClassifier):
 
     channel : array-like of shape (n_classes, n_classes) or None, default=None
         Where W starts, classes in the order of ``classes_``. Entries are at least 0 and columns sum
-        to 1. None is the identity, labels without faults.
+        to 1. None has 0.7 on the diagonal where W is cross-fitted, and is the identity, labels
+        without faults, where it is trained together with the net.
 
-    update : {"euclidean", "softmax", "paper"}, default="euclidean"
-        How W is trained.
+    estimate : {"cross_fitted", "joint"} or None, default=None
+        How W is learnt.
+
+        - "cross_fitted": first, from predictions that have not seen the labels they are compared
+          with. Four nets, each trained without a channel on three quarters of the rows, predict
+          the last quarter; W and a temperature maximise the likelihood of the labels behind these
+          predictions. Then the net is trained behind W, which is held. Costs four trainings more.
+        - "joint": as published, W is trained together with the net. A net that is trained until it
+          knows its labels by heart takes them for true, and W goes back to the identity: train for
+          few epochs.
+
+        None is "cross_fitted", or "joint" where `update`, `channel_lr` or `channel_weight_decay`
+        say how that goes.
+
+    update : {"euclidean", "softmax", "paper"} or None, default=None
+        How W is trained, with ``estimate="joint"``; None is "euclidean".
 
         - "euclidean": by gradient descent of its own, with gradients clipped to [-1, 1], each step
           followed by the projection of every column onto the simplex. Starts at `channel` exactly.
@@ -44,7 +65,7 @@ class NoisyChannelClassifier(NeuralNetClassifier):
           entries (see Notes): that makes the loss robust, but W a poor estimate.
 
     trainable : bool, default=True
-        Whether W is trained. False keeps it at `channel`, for an annotator whose faults are known.
+        Whether W is learnt. False keeps it at `channel`, for an annotator whose faults are known.
 
     channel_lr : float or None, default=None
         Learning rate of W. None is 0.05 with "euclidean", 0.01 with "softmax" and that of the net
@@ -67,8 +88,8 @@ class NoisyChannelClassifier(NeuralNetClassifier):
         Learning rate of the net.
 
     max_epochs : int, default=100
-        Passes over the data in each call of `fit` or `partial_fit`. A net that is trained until it
-        knows its labels by heart takes them for true, and W goes back to the identity.
+        Passes over the data in each call of `fit` or `partial_fit`, and in each of the four
+        trainings before.
 
     batch_size : int, default=64
         Rows per step of the optimiser; -1 takes all at once.
@@ -85,11 +106,11 @@ class NoisyChannelClassifier(NeuralNetClassifier):
         is their loss behind the channel.
 
     callbacks : list of skorch callbacks, "disable" or None, default=None
-        Called during training.
+        Called during training. The four trainings before have those, too, that write no files.
 
     warm_start : bool, default=False
-        Whether `fit` on a fitted net goes on from its weights and its channel. Otherwise, both
-        start anew.
+        Whether `fit` on a fitted net goes on from its weights and its channel; a cross-fitted one
+        stays as it is. Otherwise, both start anew.
 
     verbose : int, default=0
         Whether to print a line per epoch.
@@ -110,6 +131,10 @@ class NoisyChannelClassifier(NeuralNetClassifier):
 
     noise_layer_ : NoiseChannelLayer
         The layer that holds it, beside the module.
+
+    temperature_ : float
+        What sharpens (below 1) or flattens the predictions that W was estimated from. Only with a
+        cross-fitted channel.
 
     module_ : torch.nn.Module
         The trained net, without the channel.
@@ -142,10 +167,15 @@ class NoisyChannelClassifier(NeuralNetClassifier):
     probability that the true class was j. A step costs O(batch * K^2 + K^2 log K) on top of the
     net.
 
-    *What can be learnt.* The identity, where W starts, breaks the tie between solutions that differ
-    by a permutation of the classes: they are told apart as long as most labels of every class are
-    right. With less than that, no method without clean labels can. A flexible net can learn the
-    noise instead, by heart; train it for fewer epochs, or regularise it.
+    *What can be learnt.* Solutions that differ by a permutation of the classes are told apart by
+    where W starts, as long as most labels of every class are right. With less than that, no method
+    without clean labels can. Every column of a cross-fitted W has a prior of two right labels: of a
+    class with few rows little can be said, and its column stays close to the identity.
+
+    *Why W is cross-fitted.* A flexible net learns its labels by heart, and then W is the identity,
+    whatever the annotator did. Predictions for rows left out cannot know their labels. They may be
+    too sure or not sure enough, which the temperature mends. Measurements are in
+    :doc:`/user_guide/noisy_labels`.
 
     *Why "paper" is not the default.* All entries of the gradient of W have one sign, and Adam makes
     them equally large. Adding the same to every entry and dividing by the sum leads to the uniform
@@ -154,15 +184,21 @@ class NoisyChannelClassifier(NeuralNetClassifier):
     well separated classes with 0.7 on the diagonal of the true channel, a linear model ended at
     0.18 (at 0.87 for clean labels), and "euclidean" at 0.70 to 0.71 (1.00).
 
-    *When it goes wrong.* W is trained from the first step, before the net knows anything. If the
-    first outputs of the net are confident, and wrong, W can learn to relabel classes instead:
-    predictions then swap two classes. Standardise X, and prefer "softmax", whose W moves later, or
-    a smaller `channel_lr`, for few rows.
+    *When joint training goes wrong.* W is trained from the first step, before the net knows
+    anything. If the first outputs of the net are confident, and wrong, W can learn to relabel
+    classes instead: predictions then swap two classes. Standardise X, and prefer "softmax", whose W
+    moves later, or a smaller `channel_lr`, for few rows.
 
     References
     ----------
     G. Gupta, A. K. Sahu, W.-Y. Lin, "Noisy Batch Active Learning with Deterministic Annealing",
-    2019, arXiv:1909.12473, section 4.2.
+    2019, arXiv:1909.12473, section 4.2 (the channel and its joint training).
+
+    V. Chernozhukov and others (2018). Double/debiased machine learning for treatment and structural
+    parameters. The Econometrics Journal 21(1) (cross-fitting).
+
+    C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger (2017). On calibration of modern neural networks.
+    ICML, arXiv:1706.04599 (the temperature).
 
     Examples
     --------
@@ -174,14 +210,15 @@ class NoisyChannelClassifier(NeuralNetClassifier):
     >>> net = NoisyChannelClassifier(module__hidden=(), lr=0.05, max_epochs=40, random_state=0)
     >>> net.fit(X, np.where(wrong, 1 - y, y)).score(X, y)
     1.0
-    >>> bool(abs(net.noise_channel_ - [[0.7, 0.3], [0.3, 0.7]]).max() < 0.1)
+    >>> bool(abs(net.noise_channel_ - [[0.7, 0.3], [0.3, 0.7]]).max() < 0.05)
     True
     """
 
     _parameter_constraints = {
         **NeuralNetClassifier._parameter_constraints,
         "channel": ["array-like", None],
-        "update": [StrOptions({"euclidean", "softmax", "paper"})],
+        "estimate": [StrOptions({"cross_fitted", "joint"}), None],
+        "update": [StrOptions({"euclidean", "softmax", "paper"}), None],
         "trainable": ["boolean"],
         "channel_lr": [Interval(numbers.Real, 0, None, closed="neither"), None],
         "channel_weight_decay": [Interval(numbers.Real, 0, None, closed="left")],
@@ -192,7 +229,8 @@ class NoisyChannelClassifier(NeuralNetClassifier):
         module=MLP,
         *,
         channel=None,
-        update="euclidean",
+        estimate=None,
+        update=None,
         trainable=True,
         channel_lr=None,
         channel_weight_decay=0.0,
@@ -229,6 +267,7 @@ class NoisyChannelClassifier(NeuralNetClassifier):
             **kwargs,
         )
         self.channel = channel
+        self.estimate = estimate
         self.update = update
         self.trainable = trainable
         self.channel_lr = channel_lr
@@ -290,6 +329,61 @@ class NoisyChannelClassifier(NeuralNetClassifier):
             )
         return self
 
+    # ------------------------------------------------------------------ estimating the channel
+
+    def _is_cross_fitted(self):
+        """Whether W is estimated before the training; says which parameters contradict that."""
+        joint = {
+            "update": self.update,
+            "channel_lr": self.channel_lr,
+            "channel_weight_decay": self.channel_weight_decay or None,
+        }
+        given = {name: value for name, value in joint.items() if value is not None}
+        if self.estimate == "cross_fitted" and given:
+            name, value = next(iter(given.items()))
+            raise ValueError(
+                f"The {name!r} parameter of {type(self).__name__} says how the channel is trained "
+                f"together with the net. Got {name}={value!r} with estimate='cross_fitted' "
+                "instead. Use estimate='joint'."
+            )
+        return self.trainable and self.estimate != "joint" and not given
+
+    def _train(self, X, y, weight):
+        if not self.history:
+            vars(self).pop("temperature_", None)
+        if self._is_cross_fitted() and not self.history:
+            log_P, labels = self._out_of_fold(X, y, weight), self._encode_target(y)
+            start = None if self.channel is None else self.noise_layer_.matrix().detach().cpu()
+            W, self.temperature_ = estimate_channel(log_P, labels, weight, start)
+            with torch.no_grad():
+                self.noise_layer_.weight.copy_(W)
+        super()._train(X, y, weight)
+
+    def _out_of_fold(self, X, y, weight):
+        """Log-probabilities (n, n_classes) of rows, from nets that were trained on others."""
+        seed = int(torch.randint(2**31 - 1, ()))
+        folds = split_in_folds(
+            self._encode_target(y), min(_FOLDS, len(y)), np.random.RandomState(seed)
+        )
+        log_P = torch.zeros((len(y), self.n_outputs_), dtype=torch.float64)
+        for fold in range(folds.max() + 1 if len(y) > 1 else 0):
+            left_out, rest = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+            net = self._without_channel(seed + fold)
+            net.fit(take_rows(X, rest), y[rest], None if weight is None else weight[rest])
+            log_P[left_out] = net._log_probabilities(net._outputs(take_rows(X, left_out)))
+        return log_P
+
+    def _without_channel(self, seed):
+        """The same net without a channel, unfitted."""
+        own = set(NoisyChannelClassifier._parameter_constraints)
+        own -= set(NeuralNetClassifier._parameter_constraints)
+        params = {k: v for k, v in self.get_params(deep=False).items() if k not in own}
+        if isinstance(self.callbacks, list):
+            params["callbacks"] = [entry for entry in self.callbacks if not _writes_files(entry)]
+        # Rows left out are the validation data of these nets.
+        params |= {"classes": self.classes_, "class_weight": None, "random_state": seed}
+        return NeuralNetClassifier(**params)
+
     # ------------------------------------------------------------------ training the channel
 
     def _step_optimizer(self, step_fn):
@@ -333,8 +427,9 @@ class NoisyChannelClassifier(NeuralNetClassifier):
         unknown = 1 if self.channel is None else len(self.channel)
         n_classes = getattr(self, "n_outputs_", unknown)
         channel = check_channel(self.channel, n_classes, type(self).__name__)
+        trained = self.trainable and not self._is_cross_fitted()
         self.noise_layer_ = NoiseChannelLayer(
-            n_classes, channel=channel, update=self.update, trainable=self.trainable
+            n_classes, channel=channel, update=self.update or "euclidean", trainable=trained
         )
         return self
 
@@ -375,9 +470,18 @@ class NoisyChannelClassifier(NeuralNetClassifier):
         self.optimizer_.add_param_group(group)
 
     def _own_channel_lr(self):
-        return _CHANNEL_LR.get(self.update) if self.channel_lr is None else self.channel_lr
+        return (
+            _CHANNEL_LR.get(self.update or "euclidean")
+            if self.channel_lr is None
+            else self.channel_lr
+        )
 
     def _move(self, device):
         super()._move(device)
         self.noise_layer_.to(device)
         self.channel_optimizer_.load_state_dict(self.channel_optimizer_.state_dict())
+
+
+def _writes_files(callback):
+    callback = callback[1] if isinstance(callback, tuple) else callback
+    return isinstance(callback, (Checkpoint, TrainEndCheckpoint))

@@ -9,7 +9,7 @@ from skal.selection import KMeansPlusPlus
 from skal.strategies._base import SelectingStrategy
 from skal.utils._rows import Rows
 from skal.utils._tags import QueryStrategyTags
-from skal.views._last_layer import residuals, with_constant
+from skal.views._last_layer import with_constant
 
 
 class BADGE(SelectingStrategy):
@@ -77,7 +77,9 @@ class BADGE(SelectingStrategy):
     authors' code has the opposite sign, with the same distances). It refuses to build more than
     4 GiB; `query` never builds it. Probabilities are computed in float64, and the entry of the
     predicted class as minus the sum of the others, which does not cancel where the model is sure.
-    Where all gradients are zero the batch is drawn uniformly.
+    Where all gradients are zero the batch is drawn uniformly. Where something follows the last
+    linear layer (a normalisation, a temperature), p - e is not the gradient in its output, which
+    then comes from a backward pass.
 
     Cost: one pass of the net over the pool, then about O(n_pool n_instances (d + C)) in a few
     matrix products, with O(n_pool (d + C)) memory.
@@ -114,5 +116,5 @@ class BADGE(SelectingStrategy):
         self.bias = bias
 
     def _represent(self, X):
-        H, log_P = self.view.last_layer(X)
-        return Rows(with_constant(H) if self.bias else H, residuals(log_P))
+        H, A = self.view.last_layer_gradients(X)
+        return Rows(with_constant(H) if self.bias else H, A)

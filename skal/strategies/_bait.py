@@ -165,7 +165,7 @@ class BAIT(QueryStrategy):
         if get_tags(self.estimator_).estimator_type == "regressor":
             H, P = self.view.regression_features(X), None
         else:
-            H, log_P = self.view.last_layer(X)
+            H, log_P = self.view.last_layer(X, exact=True)
             P = log_P.exp()
         return (with_constant(H) if self.bias else H), P
 

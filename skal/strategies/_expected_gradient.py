@@ -161,7 +161,7 @@ class ExpectedGradientLength(SelectingStrategy):
         if self.scope == "all" and has_net(self.estimator_):
             P, sq_lengths = _sq_lengths_of_all(self.view.net, X, type(self).__name__)
         else:
-            H, log_P = self.view.last_layer(X)
+            H, log_P = self.view.last_layer(X, exact=True)
             P = log_P.exp()
             sq_lengths = sq_residuals(P) * self._sq_norms(H)[:, None]
         if self.top_k is not None:

@@ -188,7 +188,7 @@ def entropy_gradient(log_P):
 
 def _last_layer_and_shape(view, X):
     """Features, log-probabilities, number of logits and whether there is a bias."""
-    H, log_P = view.last_layer(X)
+    H, log_P = view.last_layer(X, exact=True)
     if view.has_net:
         head = view.net.head
         return H, log_P, head.out_features, head.bias is not None

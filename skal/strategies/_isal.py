@@ -132,7 +132,7 @@ class ISAL(SelectingStrategy):
         self.weight_decay = weight_decay
 
     def _represent(self, X):
-        H, log_P = self.view.last_layer(X)
+        H, log_P = self.view.last_layer(X, exact=True)
         with full_precision():
             U = apply_layer(H, self._direction.to(log_P.device))
             scores = directional_losses(log_P.exp(), U)
@@ -141,12 +141,11 @@ class ISAL(SelectingStrategy):
     def _fit_labeled(self, X, y):
         X_ref, y_ref = self._reference_set(X, y)
         with full_precision():
-            H, log_P = self.view.last_layer(X)
+            H, log_P = self.view.last_layer(X, exact=True)
             decay = penalty(self.weight_decay, self.estimator_, len(H), log_P.shape[1])
-            influence = LastLayerInfluence(
-                with_constant(H, log_P.dtype), log_P.exp(), decay, float(self.damping),
-                type(self).__name__,
-            )  # fmt: skip
+            H = with_constant(H, log_P.dtype, float(self.view.has_bias))
+            owner, damping = type(self).__name__, float(self.damping)
+            influence = LastLayerInfluence(H, log_P.exp(), decay, damping, owner)
             self._direction = influence.solve(self._mean_gradient(X_ref, y_ref))
         self._rows_labeled = None
 
@@ -166,6 +165,6 @@ class ISAL(SelectingStrategy):
 
     def _mean_gradient(self, X, y):
         """Mean gradient (K, d + 1) of the loss of labelled rows."""
-        H, log_P = self.view.last_layer(X)
+        H, log_P = self.view.last_layer(X, exact=True)
         R = residuals_of(y, log_P.exp(), self.estimator_.classes_, type(self).__name__)
-        return layer_gradient(R, H) / len(R)
+        return layer_gradient(R, H, float(self.view.has_bias)) / len(R)

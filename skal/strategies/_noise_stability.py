@@ -256,8 +256,8 @@ class NoiseStability(SelectingStrategy):
 
     def _parameters(self, view, target):
         """The parameters to shake, by name: list of (name, tensor)."""
-        head = f"{view.head_name}."
         frozen_out = target == "features" and self._setting("noise") == "global"
+        head = f"{view.head_name}." if frozen_out else ""
         shaken = [
             (name, value)
             for name, value in view.parameters().items()

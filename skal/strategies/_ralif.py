@@ -213,7 +213,7 @@ class RALIF(QueryStrategy):
 
     def _choose(self, X, n_instances, seed, return_scores):
         rng = np.random.RandomState(seed)
-        H, log_P = self.view.last_layer(X)
+        H, log_P = self.view.last_layer(X, exact=True)
         with full_precision():
             scores = self._scores(X, H, log_P)
             n_candidates = max(n_instances, int(self.candidate_fraction * len(scores)))
@@ -239,7 +239,8 @@ class RALIF(QueryStrategy):
         """Log-probabilities of the (refitted) head, and derivatives of its logits along s."""
         if self._head is not None:
             log_P = torch.log_softmax(apply_layer(H, self._head.to(log_P)), 1)
-        return log_P, derivatives_for_pool(H, log_P, self._influence, self.solver)
+        constant = float(self.view.has_bias)
+        return log_P, derivatives_for_pool(H, log_P, self._influence, self.solver, constant)
 
     def _threshold(self, P):
         if not isinstance(self.tau, str):
@@ -260,9 +261,10 @@ class RALIF(QueryStrategy):
         return (by_kmeans if self.diversity == "kmeans" else by_mean_shift)(Z, n_instances, rng)
 
     def _fit_labeled(self, X, y):
-        H, log_P = self.view.last_layer(X)
+        H, log_P = self.view.last_layer(X, exact=True)
         self._rows_labeled = Rows(H)
-        H, n_classes, owner = with_constant(H, torch.float64), log_P.shape[1], type(self).__name__
+        n_classes, owner = log_P.shape[1], type(self).__name__
+        H = with_constant(H, torch.float64, float(self.view.has_bias))
         decay = penalty(self.weight_decay, self.estimator_, len(H), n_classes)
         self._head = self._net_curvature = None
         if self.params == "all" and has_net(self.estimator_):

@@ -66,8 +66,9 @@ def dropout_log_probabilities(view, X, n_passes, seed, *, shared=True):
     Notes
     -----
     The net is in evaluation mode, dropout layers apart, only while it computes: nothing is changed
-    between two chunks. Dropout that is no layer of its own (``torch.nn.functional.dropout``, the
-    `dropout` of recurrent and attention layers) stays off. An answer holds about two million
+    between two chunks. The `dropout` of torch's recurrent and attention layers takes part;
+    ``torch.nn.functional.dropout`` stays off, and so does that of recurrent layers on packed
+    sequences. An answer holds about two million
     numbers, or 16 rows.
     """
     for rows, outputs, logits in _passes(view, X, n_passes, seed, shared, needs_logits(view.net)):
@@ -209,7 +210,8 @@ def _no_dropout(view):
         f"{view._owner} needs stochastic passes, and no dropout layer with p > 0 runs in "
         f"{type(view.module).__name__}. Add torch.nn.Dropout layers to the module, or "
         "module__dropout=0.3 where it is skal's MLP, and fit again; dropout that is called as a "
-        "function does not count. A committee such as BaggingClassifier(net) serves, too."
+        "function, or inside recurrent layers on packed sequences, does not count. A committee "
+        "such as BaggingClassifier(net) serves, too."
     )
 
 

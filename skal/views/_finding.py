@@ -55,6 +55,12 @@ def find_net(estimator, *, needed_by=None):
         raise NotFittedError(
             f"{needs} but {type(predictor).__name__}{whole} is not fitted yet. Call fit first."
         )
+    if _is_gaussian_process(predictor):
+        raise TypeError(
+            f"{needs} with outputs and features, but found {class_name(predictor)}{whole}, a "
+            "Gaussian process, whose outputs are distributions. Use CoreSet or TypiClust on its "
+            "inputs, or a net from skal.neural_network."
+        )
     if not isinstance(predictor, NeuralNet):
         raise TypeError(
             f"{needs} but found {class_name(predictor)}{whole}. Use a net from "
@@ -84,4 +90,14 @@ def has_net(estimator):
     False
     """
     predictor = take_apart(estimator)[1]
-    return isinstance(predictor, NeuralNet) and is_fitted(predictor)
+    return (
+        isinstance(predictor, NeuralNet)
+        and not _is_gaussian_process(predictor)
+        and is_fitted(predictor)
+    )
+
+
+def _is_gaussian_process(predictor):
+    """Whether this is one of skorch's; by name, as their module needs gpytorch."""
+    names = ("GPBase", "ExactGPRegressor", "GPRegressor", "GPBinaryClassifier")
+    return any(base.__name__ in names for base in type(predictor).__mro__)

@@ -40,7 +40,8 @@ class LastLayerInfluence:
     Parameters
     ----------
     H : tensor of shape (m, d + 1), dtype float64
-        Inputs of the last layer for the labelled rows, the column of ones last.
+        Inputs of the last layer for the labelled rows, the column of ones last; of zeros where the
+        layer has no bias.
 
     P : tensor of shape (m, K), dtype float64
         Their class probabilities.
@@ -75,7 +76,7 @@ class LastLayerInfluence:
         return lissa(bare.product, v, scale=LISSA_SCALE) / LISSA_SCALE
 
 
-def derivatives_for_pool(H, log_P, influence, solver):
+def derivatives_for_pool(H, log_P, influence, solver, constant=1.0):
     """Derivatives of the logits of a pool along s, the direction that its own loss asks for.
 
     Parameters
@@ -92,12 +93,15 @@ def derivatives_for_pool(H, log_P, influence, solver):
     solver : {"exact", "lissa"}
         How s = A^-1 v is found, v the mean gradient.
 
+    constant : float, default=1.0
+        The input of the bias; 0 where the layer has none.
+
     Returns
     -------
     U : tensor of shape (n, K), dtype float64
         Logits of the weights s.
     """
-    v = layer_gradient(residuals(log_P), H) / len(H)
+    v = layer_gradient(residuals(log_P), H, constant) / len(H)
     return apply_layer(H, influence.solve(v, solver))
 
 

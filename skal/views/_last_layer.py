@@ -36,7 +36,7 @@ _LINEAR = (
 _CHUNK = 2048  # rows cast at a time: they stay in the cache, and no second copy of all is made
 
 
-def last_layer(view, X):
+def last_layer(view, X, exact=False):
     """Return the features and log-probabilities of rows.
 
     Parameters
@@ -46,6 +46,9 @@ def last_layer(view, X):
 
     X : array-like of shape (n_samples, n_features)
         The rows.
+
+    exact : bool, default=False
+        Whether the probabilities must be the softmax of what the layer makes of the features.
 
     Returns
     -------
@@ -61,7 +64,8 @@ def last_layer(view, X):
         If the estimator ends in another predictor.
     """
     if view.has_net:
-        return view.net.features_and_log_probabilities(X)
+        net = view.net
+        return net.last_layer(X) if exact else net.features_and_log_probabilities(X)
     predictor = view.predictor
     if not isinstance(predictor, (LogisticRegression, LogisticRegressionCV)):
         raise TypeError(
@@ -104,6 +108,32 @@ def head_weights(view):
     if len(W) == 1:
         W, b = torch.cat([torch.zeros_like(W), W]), torch.cat([torch.zeros_like(b), b])
     return W, b
+
+
+def last_layer_gradients(view, X):
+    """Return features, and gradients of the loss of the predicted class in the logits.
+
+    Parameters
+    ----------
+    view : ModelView
+        Of an estimator that ends in a torch net or in multinomial logistic regression.
+
+    X : array-like of shape (n_samples, n_features)
+        The rows.
+
+    Returns
+    -------
+    H : tensor of shape (n_samples, d), dtype float32
+        Inputs of the last layer.
+
+    A : tensor of shape (n_samples, k), dtype float64
+        p - e_y; from a backward pass where something follows the last layer of a net.
+    """
+    if not view.has_net:
+        H, log_P = last_layer(view, X)
+        return H, residuals(log_P)
+    H, log_P, linked = view.net.linked_last_layer(X)
+    return (H, residuals(log_P)) if linked else view.net.logit_gradients(X)
 
 
 def is_linear_regressor(estimator):
@@ -164,9 +194,12 @@ def residuals(log_P):
     return A.scatter_(1, predicted, -A.sum(1, keepdim=True))
 
 
-def with_constant(H, dtype=None):
-    """Append a column of ones to features, and cast them: the input of a layer with a bias."""
-    augmented = H.new_ones((len(H), H.shape[1] + 1), dtype=dtype or H.dtype)
+def with_constant(H, dtype=None, constant=1.0):
+    """Append a column of ones to features, and cast them: the input of a layer with a bias.
+
+    Zeros (``constant=0.0``) stand for a layer without one.
+    """
+    augmented = H.new_full((len(H), H.shape[1] + 1), constant, dtype=dtype or H.dtype)
     augmented[:, :-1] = H
     return augmented
 
@@ -193,7 +226,7 @@ def apply_layer(H, W):
     return Z
 
 
-def layer_gradient(R, H):
+def layer_gradient(R, H, constant=1.0):
     """Return the sum over rows of the gradient in the weights of a layer with a bias.
 
     Parameters
@@ -204,6 +237,9 @@ def layer_gradient(R, H):
     H : tensor of shape (n, d)
         Features, of any float dtype.
 
+    constant : float, default=1.0
+        The input of the bias; 0 where the layer has none.
+
     Returns
     -------
     G : tensor of shape (K, d + 1), dtype of `R`
@@ -212,5 +248,5 @@ def layer_gradient(R, H):
     G = R.new_zeros((R.shape[1], H.shape[1] + 1))
     for a in range(0, len(H), _CHUNK):
         G[:, :-1] += R[a : a + _CHUNK].T @ H[a : a + _CHUNK].to(R.dtype)
-    G[:, -1] = R.sum(0)
+    G[:, -1] = constant * R.sum(0)
     return G

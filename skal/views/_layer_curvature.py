@@ -55,7 +55,13 @@ class LastLayerCurvature:
     def solve(self, V, *, tol=1e-10, max_iter=1000, owner="LastLayerCurvature"):
         """Return the S with A S = V, of shape (K, d): Cholesky where small, else CG."""
         if V.numel() <= _DIRECT_SIZE and float(self.ridge.min()) > 0:
-            factor = torch.linalg.cholesky(self.dense())
+            factor, info = torch.linalg.cholesky_ex(self.dense())
+            if info:
+                raise ValueError(
+                    f"The curvature that {owner} solves with is singular but for rounding: damping "
+                    f"and weight decay add no more than {float(self.ridge.min()):.1e}. Raise "
+                    "damping (0.01 is the default)."
+                )
             return torch.cholesky_solve(V.reshape(-1, 1), factor).reshape(V.shape)
         return conjugate_gradients(
             self.product,

@@ -15,7 +15,12 @@ from skal.views._checks import (
 )
 from skal.views._committee import committee_answers, committee_outputs
 from skal.views._finding import has_net
-from skal.views._last_layer import head_weights, last_layer, regression_features
+from skal.views._last_layer import (
+    head_weights,
+    last_layer,
+    last_layer_gradients,
+    regression_features,
+)
 from skal.views._net_view import NetView
 from skal.views._posterior import posterior_log_probabilities
 
@@ -198,13 +203,18 @@ class ModelView:
             )
         return predict_proba(X)
 
-    def last_layer(self, X) -> tuple[torch.Tensor, torch.Tensor]:
+    def last_layer(self, X, *, exact=False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the inputs of a classifier's last, linear layer, and log-probabilities.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows as the estimator takes them.
+
+        exact : bool, default=False
+            Whether the probabilities must be the softmax of what the layer returns, so that
+            gradients in its weights are (p - e_y) x h. Nets in which something else follows their
+            last layer are refused then.
 
         Returns
         -------
@@ -218,8 +228,36 @@ class ModelView:
         ------
         TypeError
             If the estimator ends in another predictor.
+        ValueError
+            If `exact`, and something follows the last layer.
         """
-        return last_layer(self, X)
+        return last_layer(self, X, exact)
+
+    def last_layer_gradients(self, X) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return gradients of the loss of the predicted class in the last layer, as factors.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them.
+
+        Returns
+        -------
+        H : tensor of shape (n_samples, d), dtype float32
+            Inputs of the last, linear layer.
+
+        A : tensor of shape (n_samples, k), dtype float64
+            Gradients in its outputs: p - e_y, or by a backward pass where something follows the
+            layer. The gradient in its weights is ``outer(A[i], H[i])``.
+        """
+        return last_layer_gradients(self, X)
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the last, linear layer of a classifier has a bias."""
+        if self.has_net:
+            return getattr(self.net.head, "bias", None) is not None
+        return bool(getattr(self.predictor, "fit_intercept", True))
 
     def head_weights(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the weights of a classifier's last layer, as a softmax over the classes.

@@ -18,6 +18,8 @@ from skal.utils._memory import keep_freed_memory
 from skal.utils._tables import n_rows
 from skal.views._copying import private_copy
 from skal.views._finding import find_net
+from skal.views._head import HeadMixin
+from skal.views._opened import opened
 from skal.views._perturbation import PerturbationMixin, as_columns, eval_flags
 from skal.views._probabilities import log_probabilities, needs_logits
 
@@ -26,7 +28,7 @@ from skal.views._probabilities import log_probabilities, needs_logits
 _CPU_VALUES, _IMAGE_VALUES = 2**18, 2**15
 
 
-class NetView(PerturbationMixin):
+class NetView(HeadMixin, PerturbationMixin):
     """The torch module inside a fitted estimator, evaluated on rows as the estimator takes them.
 
     It applies the preprocessing in front of the net and streams the rows through a copy of its
@@ -79,8 +81,8 @@ class NetView(PerturbationMixin):
 
     Notes
     -----
-    The outputs are in the units the net was trained on: those of the transformed target inside
-    ``TransformedTargetRegressor``, and standard deviations with ``standardize_y=True``.
+    Outputs are in the units the net was trained on: of the transformed target inside
+    ``TransformedTargetRegressor``, standard deviations with ``standardize_y=True``.
 
     Examples
     --------
@@ -99,7 +101,7 @@ class NetView(PerturbationMixin):
     def __init__(self, estimator, *, device=None, batch_size=None, layer=None, needed_by=None):
         self._owner = needed_by or type(self).__name__
         self.transformers, self.net = find_net(estimator, needed_by=self._owner)
-        module = private_copy(self.net.module_)
+        module = opened(private_copy(self.net.module_))
         if device is None:
             self.device = _device_of(module)
         else:
@@ -158,11 +160,8 @@ class NetView(PerturbationMixin):
 
         Returns
         -------
-        H : tensor of shape (n_samples, d), dtype float32
-            Penultimate features.
-
-        Z : tensor of shape (n_samples, n_outputs), dtype float32
-            What the head makes of them.
+        H, Z : tensors of shape (n_samples, d) and (n_samples, n_outputs), dtype float32
+            Penultimate features, and what the head makes of them.
         """
         return self._pass(X, ("features", "logits"))
 
@@ -176,8 +175,8 @@ class NetView(PerturbationMixin):
 
         Returns
         -------
-        F : tensor of shape (n_samples, n_outputs), dtype float32
-            The outputs, on `device`.
+        F : tensor of shape (n_samples, n_outputs) or (n_samples, n_outputs, ...), dtype float32
+            The outputs, on `device`; float64 where the module computes in it.
         """
         return self._pass(X, ("outputs",))[0]
 
@@ -191,9 +190,9 @@ class NetView(PerturbationMixin):
 
         Returns
         -------
-        log_P : tensor of shape (n_samples, n_classes), dtype float64
+        log_P : tensor of shape (n_samples, n_classes) or (n_samples, n_classes, ...), float64
             Natural logarithms, in the order of the net's classes; a single sigmoid output gives two
-            columns.
+            columns. Of nets that answer for each pixel, at each.
 
         Raises
         ------
@@ -254,9 +253,10 @@ class NetView(PerturbationMixin):
         Returns
         -------
         Z : tensor of shape (n_samples, q)
-            float64 for probabilities, else float32.
+            float64 for probabilities, else float32. Values for several positions of a row (pixels)
+            are joined.
         """
-        return getattr(self, quantity)(X)
+        return getattr(self, quantity)(X).flatten(1)
 
     def map(self, function, X):
         """Apply a function to chunks of preprocessed rows and join the results.

@@ -1,5 +1,6 @@
 """Other parameters for a while, and derivatives with respect to them."""
 
+import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -8,6 +9,7 @@ from itertools import islice
 import torch
 
 from skal.neural_network._net import first_output
+from skal.neural_network._seed import import_whole
 from skal.views._probabilities import log_probabilities
 
 # Directions that are differentiated along in one pass, fewer for nets of many parameters.
@@ -87,6 +89,7 @@ class PerturbationMixin:
                 name: torch.stack([step[name] for step in several]).to(own[name])
                 for name in several[0]
             }
+            _load_rules()
             try:
                 found = self.map(partial(self._differentiate, quantity, steps), X)
             except NotImplementedError as error:
@@ -128,9 +131,9 @@ class PerturbationMixin:
         call = partial(_call_with, self.module, parameters)
         found = self._forward(chunk, True, quantity in ("features", "logits"), call)
         if quantity != "probabilities":
-            return found[quantity]
+            return found[quantity].flatten(1)
         logits = found.get("logits")
-        return log_probabilities(self.net, found["outputs"], logits, self._owner).exp()
+        return log_probabilities(self.net, found["outputs"], logits, self._owner).exp().flatten(1)
 
     @contextmanager
     def shifted(self, shifts):
@@ -190,6 +193,14 @@ class PerturbationMixin:
         finally:
             for name, value in before.items():
                 own[name].copy_(value)
+
+
+def _load_rules():
+    """Load torch's rules of forward-mode differentiation, which warns about itself, beforehand."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit")
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit")
+        import_whole("torch._decomp.decompositions_for_jvp")
 
 
 def _call_with(module, parameters, chunk):

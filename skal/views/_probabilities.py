@@ -70,6 +70,18 @@ def log_probabilities(net, outputs, logits, owner):
     return _log_of_probabilities(outputs, net, owner)
 
 
+def is_linked(logits, log_P):
+    """Whether log-probabilities are those of logits by softmax, or of one logit by sigmoid."""
+    logits = logits.double()
+    if logits.shape[1:] == (1,) and log_P.shape[1:] == (2,):
+        expected = _log_sigmoid_columns(logits)
+    elif logits.shape == log_P.shape and log_P.ndim == 2:
+        expected = log_softmax(logits)
+    else:
+        return False
+    return torch.allclose(expected.exp(), log_P.exp(), rtol=1e-3, atol=1e-5)
+
+
 def _criterion(net):
     criterion = net.criterion_
     return getattr(criterion, "_orig_mod", criterion)

@@ -53,7 +53,8 @@ def blobs(n_classes, noise, n=2400, seed=0):
 
 def linear_net(**params):
     defaults = {"module__hidden": (), "lr": 0.01, "max_epochs": 45, "batch_size": 128}
-    return NoisyChannelClassifier(**{**defaults, "random_state": 0, **params})
+    defaults |= {"estimate": "joint", "random_state": 0}
+    return NoisyChannelClassifier(**{**defaults, **params})
 
 
 class Watch(Callback):
@@ -339,7 +340,8 @@ def test_one_pass_per_step_also_for_closures():
             Counting.calls += 1
             return self.linear(X)
 
-    NoisyChannelClassifier(Counting, max_epochs=2, batch_size=50).fit(X_IRIS, Y_IRIS)
+    params = {"max_epochs": 2, "batch_size": 50, "estimate": "joint"}
+    NoisyChannelClassifier(Counting, **params).fit(X_IRIS, Y_IRIS)
     assert Counting.calls == 6
     lbfgs = {"optimizer": torch.optim.LBFGS, "lr": 1.0, "max_epochs": 3, "batch_size": -1}
     net = linear_net(**lbfgs).fit(X_IRIS, Y_IRIS)
@@ -448,6 +450,7 @@ def test_prediction_and_views_are_those_of_the_net_without_the_channel():
     assert_allclose(before[2].exp(), before[0], rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*labelled already:UserWarning")
 @pytest.mark.parametrize(
     "strategy",
     [
