@@ -317,7 +317,9 @@ def make_noisy_class(
         of the other classes.
 
     n_unique : int, default=100
-        Number of distinct rows that are repeated; all of the class, where it has fewer.
+        Number of distinct rows that are repeated. Where the class has no more, half of it with
+        ``corrupt="selected"``, so that clean rows are left to say what the class is; all of it with
+        "all".
 
     shuffle : bool, default=True
         Whether the rows come in random order. Otherwise the copies come last.
@@ -369,7 +371,7 @@ def make_noisy_class(
             f"{noisy_class!r} instead."
         )
     if corrupt == "selected":
-        copied, ceiling = rng.permutation(members)[:n_unique], 1.0
+        copied, ceiling = rng.permutation(members)[: _n_taken(members, n_unique, noisy_class)], 1.0
         noisy, clean = rng.choice(copied, n_copies), np.setdiff1d(np.arange(len(X)), copied)
         distinct = len(np.unique(noisy))
     else:
@@ -381,6 +383,16 @@ def make_noisy_class(
 
 
 # ---------------------------------------------------------------------------------- plumbing
+
+
+def _n_taken(members, n_unique, noisy_class):
+    """How many rows of a class are taken out of the clean part: never all of them."""
+    if len(members) < 2:
+        raise ValueError(
+            f"Class {noisy_class!r} has a single row, and corrupt='selected' must leave a clean "
+            "one. Name a larger noisy_class, or use corrupt='all'."
+        )
+    return n_unique if n_unique < len(members) else len(members) // 2
 
 
 def _checked(X, y, random_state):

@@ -1,5 +1,6 @@
 """Rows as nets take them: an array, or a dict of arrays for modules with several inputs."""
 
+import numbers
 from collections.abc import Mapping
 from math import prod
 
@@ -115,3 +116,27 @@ def check_row_shape(X, expected, owner):
     raise ValueError(
         f"X has rows of shape {found}, but {owner} is expecting rows of shape {expected} as input."
     )
+
+
+def check_sample_weight(sample_weight, n):
+    """Return the weights as float64 (n,), or None."""
+    if sample_weight is None:
+        return None
+    if isinstance(sample_weight, numbers.Number):
+        sample_weight = np.full(n, sample_weight, dtype=np.float64)
+    weight = check_array(
+        as_numpy(sample_weight), ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
+    if weight.ndim != 1:
+        raise ValueError(
+            f"Sample weights must be 1D array or scalar. Got {weight.ndim}D array instead."
+        )
+    if len(weight) != n:
+        raise ValueError(
+            f"sample_weight.shape == {weight.shape}, expected {(n,)}: one weight per row of X."
+        )
+    if (weight < 0).any():
+        raise ValueError("Negative values in data passed to `sample_weight`. Use weights >= 0.")
+    if not weight.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weight

@@ -9,7 +9,6 @@ from contextlib import contextmanager, nullcontext
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from skorch import NeuralNet
 from skorch.callbacks import (
@@ -29,6 +28,7 @@ from skal.neural_network._frozen import frozen_norms
 from skal.neural_network._inputs import (
     as_numpy,
     check_row_shape,
+    check_sample_weight,
     n_values,
     parts_of_rows,
     row_shape,
@@ -99,7 +99,7 @@ class BaseNet(ParameterMixin, NeuralNet):
         self._check_components()
         given, dtype = X, self._row_dtype
         X, y = self._validate_training_data(X, y, reset=cold)
-        weight = self._row_weights(_check_sample_weight(sample_weight, n_rows(X)), y)
+        weight = self._row_weights(check_sample_weight(sample_weight, n_rows(X)), y)
         used = None if weight is None or weight.all() else np.flatnonzero(weight)
         if used is not None:
             X, y, weight = take_rows(X, used), y[used], weight[used]
@@ -138,7 +138,7 @@ class BaseNet(ParameterMixin, NeuralNet):
                 short = short_step(self, getattr(X, "ndim", 0))
                 try:
                     self.fit_loop(dataset, y, short_step=short)
-                except _StopTraining:
+                except StopTraining:
                     pass
                 finally:
                     if short is not None:
@@ -236,7 +236,7 @@ class BaseNet(ParameterMixin, NeuralNet):
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt:
                 if method_name == "on_epoch_end" and may_stop_training(callback):
-                    raise _StopTraining from None
+                    raise StopTraining from None
                 raise
             finally:
                 if batch is not None:
@@ -541,7 +541,7 @@ _ROWS = {"accept_sparse": "csr", "allow_nd": True}
 _DEPENDS_ON_REPEATS = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
 
-class _StopTraining(Exception):
+class StopTraining(Exception):
     """A callback has ended the training."""
 
 
@@ -576,30 +576,6 @@ def indexed(device):
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", torch.cuda.current_device())
     return device
-
-
-def _check_sample_weight(sample_weight, n):
-    """Return the weights as float64 (n,), or None."""
-    if sample_weight is None:
-        return None
-    if isinstance(sample_weight, numbers.Number):
-        sample_weight = np.full(n, sample_weight, dtype=np.float64)
-    weight = check_array(
-        as_numpy(sample_weight), ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-    )
-    if weight.ndim != 1:
-        raise ValueError(
-            f"Sample weights must be 1D array or scalar. Got {weight.ndim}D array instead."
-        )
-    if len(weight) != n:
-        raise ValueError(
-            f"sample_weight.shape == {weight.shape}, expected {(n,)}: one weight per row of X."
-        )
-    if (weight < 0).any():
-        raise ValueError("Negative values in data passed to `sample_weight`. Use weights >= 0.")
-    if not weight.any():
-        raise ValueError("Sample weights must contain at least one non-zero number.")
-    return weight
 
 
 @contextmanager

@@ -178,3 +178,15 @@ def test_clean_fraction_counts_what_was_asked():
 def test_clean_fraction_refuses(queried, is_noisy, message):
     with pytest.raises(ValueError, match=message):
         clean_fraction(queried, is_noisy)
+
+
+def test_a_small_class_keeps_clean_rows():
+    X, y = np.arange(60.0).reshape(30, 2), np.repeat([0, 1], [24, 6])
+    X_all, y_all, is_noisy, info = make_noisy_class(X, y, noisy_class=1, random_state=0)
+    assert (y_all[~is_noisy] == 1).sum() == 3 and info.n_unique_noisy == 3
+    assert info.accuracy_ceiling == 1.0
+    assert not set(X_all[is_noisy][:, 0]) & set(X_all[~is_noisy][:, 0])
+    five = make_noisy_class(X, y, noisy_class=1, n_unique=5, random_state=0)[3]
+    assert five.n_unique_noisy == 5
+    with pytest.raises(ValueError, match="Class 1 has a single row.*corrupt='all'"):
+        make_noisy_class(X[:25], y[:25], noisy_class=1)

@@ -14,6 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback, EarlyStopping
+from skorch.dataset import ValidSplit
 
 from skal import ActiveLearner
 from skal.model_selection import BudgetedActiveLearner, compare_strategies
@@ -627,3 +629,64 @@ def test_fine_tunes_where_the_net_is(device):
     model = tuner(small_net(device=device)).fit(X, Y_PARTLY)
     assert next(model.estimator_.module_.parameters()).device.type == device
     assert len(model.history_) == 2 and model.score(X, Y_PARTLY) > 0.5
+
+
+# ---------------------------------------------------------------------- the end, and who watches
+
+
+class Seen(Callback):
+    """Counts what is called, and remembers what it was called with."""
+
+    def __init__(self):
+        self.calls, self.rates, self.batches = [], [], []
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        self.calls.append(("train", len(y)))
+
+    def on_batch_end(self, net, batch=None, training=None, y_pred=None, **kwargs):
+        self.batches.append((training, len(batch[0]), y_pred.shape))
+
+    def on_epoch_end(self, net, **kwargs):
+        self.rates.append(net.optimizer_.param_groups[0]["lr"])
+        assert np.isfinite(net.history[-1, "train_loss"])
+
+
+def test_callbacks_watch_the_fine_tuning():
+    net = NeuralNetClassifier(
+        module__hidden=(16,), max_epochs=30, lr=0.03, callbacks=[("seen", Seen())], random_state=0
+    )
+    model = tuner(net, epochs=3, lr=0.002, early_stopping=None).fit(X, Y_PARTLY)
+    seen = dict(model.estimator_.callbacks_)["seen"]
+    assert seen.calls == [("train", (~np.isnan(Y_PARTLY)).sum()), ("train", model.n_selected_)]
+    assert seen.rates == [0.03] * 30 + [0.002] * 3
+    assert len(model.estimator_.history) == 33
+    assert model.estimator_.optimizer_.param_groups[0]["lr"] == 0.03
+    bare = net.set_params(callbacks=None)
+    expected = tuner(bare, epochs=3, lr=0.002, early_stopping=None).fit(X, Y_PARTLY)
+    np.testing.assert_array_equal(model.predict_proba(X), expected.predict_proba(X))
+
+
+def test_callbacks_end_the_fine_tuning_and_see_rows_held_back():
+    net = NeuralNetClassifier(
+        module__hidden=(16,), max_epochs=30, lr=0.03, random_state=0, train_split=ValidSplit(4),
+        callbacks=[EarlyStopping(patience=2, threshold=10.0, threshold_mode="abs")],
+    )  # fmt: skip
+    model = tuner(net, epochs=20, early_stopping=None).fit(X, Y_PARTLY)
+    assert len(model.history_) == 2
+    assert np.isfinite(model.estimator_.history[-1, "valid_loss"])
+
+
+def test_finish_trains_on_the_labels_once_more():
+    net = NeuralNetClassifier(module__hidden=(16,), max_epochs=30, lr=0.03, random_state=0)
+    labeled = ~np.isnan(Y_PARTLY)
+    params = {"epochs": 2, "early_stopping": None}
+    plain = tuner(net, **params).fit(X, Y_PARTLY)
+    finished = tuner(net, finish="labeled", **params).fit(X, Y_PARTLY)
+    expected = plain.estimator_.partial_fit(X[labeled], Y_PARTLY[labeled])
+    np.testing.assert_array_equal(finished.predict_proba(X), expected.predict_proba(X))
+    assert len(finished.estimator_.history) == 62
+    # Without a fine-tuning there is nothing to come back from.
+    none = tuner(net, epochs=0, finish="labeled").fit(X, Y_PARTLY)
+    assert len(none.estimator_.history) == 30
+    with pytest.raises(ValueError, match="The 'finish' parameter of PseudoLabelFineTuner"):
+        tuner(net, finish="all").fit(X, Y_PARTLY)
