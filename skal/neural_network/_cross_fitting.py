@@ -59,7 +59,7 @@ def estimate_channel(log_P, labels, weight=None, start=None):
         off = (1.0 - _RIGHT) / max(1, n_classes - 1)
         start = torch.full((n_classes, n_classes), off, dtype=torch.float64)
         start.fill_diagonal_(_RIGHT if n_classes > 1 else 1.0)
-    labels = torch.as_tensor(labels)
+    start, labels = start.double(), torch.as_tensor(labels)
     weight = torch.ones(len(labels)) if weight is None else torch.as_tensor(weight)
     # Rows of a label stand together: sums over them are products.
     order = torch.argsort(labels, stable=True)

@@ -178,6 +178,14 @@ def _explain_labels(net, text, kind):
         "expected scalar type Long",
         "not implemented for 'Int'",
     )
+    if isinstance(net, skorch.NeuralNetBinaryClassifier):
+        if any(part in text for part in (*known, "Found dtype", "bool value of Tensor", "Float")):
+            return (
+                "its labels must be float32 numbers 0 and 1, of the shape of its outputs. Cast "
+                f"them (y.astype(np.float32)), or use {_OURS}.NeuralNetClassifier, which takes "
+                "any labels."
+            )
+        return None
     if not isinstance(net, skorch.NeuralNetClassifier):
         return None
     if any(part in text for part in known) or ("Target" in text and "out of bounds" in text):

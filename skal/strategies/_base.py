@@ -351,7 +351,14 @@ class QueryStrategy(
 
     def _representation(self, X):
         """Return `_represent(X)` as embeddings (Rows) and scores (ndarray or None), checked."""
-        return self._read(self._represent(X))
+        Z = self._represent(X)
+        found, expected = Z.shape[0], n_rows(X)
+        if found != expected:
+            raise ValueError(
+                f"{type(self).__name__} must represent every row: a score or an embedding for each "
+                f"of the {expected} rows of X. Got {found} instead."
+            )
+        return self._read(Z)
 
     def _read(self, Z):
         """Split what a strategy found of rows into embeddings (Rows) and scores, both checked."""

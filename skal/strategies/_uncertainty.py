@@ -24,8 +24,15 @@ class _UncertaintySampling(SelectingStrategy):
     )
 
     def _represent(self, X):
-        scores = [self._score(P) for P in self.view.output_probabilities(X)]
+        scores = [self._mean_score(P) for P in self.view.output_probabilities(X)]
         return scores[0] if len(scores) == 1 else torch.stack(scores).mean(0)
+
+    def _mean_score(self, P):
+        """Scores of rows; of several positions in each (pixels, tokens), the mean of theirs."""
+        if P.ndim == 2:
+            return self._score(P)
+        positions = P.movedim(1, -1)
+        return self._score(positions.reshape(-1, P.shape[1])).view(len(P), -1).mean(1)
 
 
 class LeastConfidence(_UncertaintySampling):

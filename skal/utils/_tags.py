@@ -50,6 +50,16 @@ class QueryStrategyTags:
     conditioned_on_labeled: bool = False
     deterministic: bool = False
 
+    def __post_init__(self):
+        known = {"needs": NEEDS, "tasks": ("classifier", "regressor")}
+        for name, names in known.items():
+            for value in getattr(self, name):
+                if value not in names:
+                    raise ValueError(
+                        f"{name!r} of QueryStrategyTags must be among {names}. Got {value!r} "
+                        "instead."
+                    )
+
 
 @dataclass(slots=True)
 class SkalTags(Tags):

@@ -17,7 +17,8 @@ def check_probabilities(probabilities, owner):
     if P.ndim != 2:
         raise ValueError(
             f"{owner} needs probabilities of shape (n_samples, n_classes). Got "
-            f"{tuple(P.shape)} instead."
+            f"{tuple(P.shape)} instead. Of nets that answer for each pixel or token, "
+            "LeastConfidence, MarginSampling, EntropySampling and NoiseStability make use."
         )
     if P.shape[1] < 2:
         raise ValueError(

@@ -181,7 +181,7 @@ class ModelView:
         -------
         outputs : list of tensors of shape (n_samples, n_classes), dtype float64
             One for each output; one in all where there is one. A label is an output of two
-            classes.
+            classes. Of a net that answers for each pixel or token, (n_samples, n_classes, ...).
 
         Raises
         ------
@@ -189,7 +189,8 @@ class ModelView:
             If the estimator has no probabilities, or what it gives are none.
         """
         if self.has_net:
-            return [self.probabilities(X)]
+            P = self.net.log_probabilities(X).exp()
+            return [check_probabilities(P, self.owner) if P.ndim == 2 else P]
         outputs = split_outputs(self.estimator, X, self._predict_proba(X), self.owner)
         return [P.to(self.torch_device) for P in outputs]
 

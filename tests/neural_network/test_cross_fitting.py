@@ -155,6 +155,14 @@ def test_what_is_estimated_once_stays(tmp_path):
     assert not hasattr(joint, "temperature_") and joint.noise_layer_.weight.requires_grad
 
 
+def test_estimation_starts_at_a_given_channel():
+    X, _, labels, _ = _separable(400)
+    # Every label is taken for the next class: a permutation that the likelihood cannot tell apart.
+    turned = 0.7 * np.roll(np.eye(5), 1, axis=0) + 0.06
+    net = NoisyChannelClassifier(channel=turned / turned.sum(0), max_epochs=40, random_state=0)
+    assert_allclose(net.fit(X, labels).noise_channel_.sum(0), 1, atol=1e-6)
+
+
 def test_parameters_of_joint_training_choose_it():
     X, _, labels, _ = _separable(100)
     for params in ({"update": "paper"}, {"channel_lr": 0.1}):

@@ -309,7 +309,7 @@ def test_one_class_alone_is_trained_on_with_a_warning():
     y = np.r_[Y[:60].astype(float), np.full(80, np.nan)]
     with pytest.warns(UserWarning, match=r"All 80 rows .* have the pseudo-label .*0\.0"):
         model = tuner(early_stopping=None).fit(far, y)
-    assert len(model.history_) == 2
+    assert len(model.history_) == 3
 
 
 # ---------------------------------------------------------------------- containers
@@ -637,17 +637,18 @@ def test_fine_tunes_where_the_net_is(device):
 class Seen(Callback):
     """Counts what is called, and remembers what it was called with."""
 
-    def __init__(self):
-        self.calls, self.rates, self.batches = [], [], []
+    def initialize(self):
+        self.calls_, self.rates_, self.batches_ = [], [], []
+        return self
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
-        self.calls.append(("train", len(y)))
+        self.calls_.append(("train", len(y)))
 
     def on_batch_end(self, net, batch=None, training=None, y_pred=None, **kwargs):
-        self.batches.append((training, len(batch[0]), y_pred.shape))
+        self.batches_.append((training, len(batch[0]), y_pred.shape))
 
     def on_epoch_end(self, net, **kwargs):
-        self.rates.append(net.optimizer_.param_groups[0]["lr"])
+        self.rates_.append(net.optimizer_.param_groups[0]["lr"])
         assert np.isfinite(net.history[-1, "train_loss"])
 
 
@@ -657,8 +658,8 @@ def test_callbacks_watch_the_fine_tuning():
     )
     model = tuner(net, epochs=3, lr=0.002, early_stopping=None).fit(X, Y_PARTLY)
     seen = dict(model.estimator_.callbacks_)["seen"]
-    assert seen.calls == [("train", (~np.isnan(Y_PARTLY)).sum()), ("train", model.n_selected_)]
-    assert seen.rates == [0.03] * 30 + [0.002] * 3
+    assert seen.calls_ == [("train", (~np.isnan(Y_PARTLY)).sum()), ("train", model.n_selected_)]
+    assert seen.rates_ == [0.03] * 30 + [0.002] * 3
     assert len(model.estimator_.history) == 33
     assert model.estimator_.optimizer_.param_groups[0]["lr"] == 0.03
     bare = net.set_params(callbacks=None)
@@ -666,13 +667,14 @@ def test_callbacks_watch_the_fine_tuning():
     np.testing.assert_array_equal(model.predict_proba(X), expected.predict_proba(X))
 
 
+@pytest.mark.filterwarnings("ignore:All .* rows that PseudoLabelFineTuner:UserWarning")
 def test_callbacks_end_the_fine_tuning_and_see_rows_held_back():
     net = NeuralNetClassifier(
         module__hidden=(16,), max_epochs=30, lr=0.03, random_state=0, train_split=ValidSplit(4),
         callbacks=[EarlyStopping(patience=2, threshold=10.0, threshold_mode="abs")],
     )  # fmt: skip
-    model = tuner(net, epochs=20, early_stopping=None).fit(X, Y_PARTLY)
-    assert len(model.history_) == 2
+    model = tuner(net, epochs=20, threshold=0.0, early_stopping=None).fit(X, Y_PARTLY)
+    assert len(model.history_) == 3
     assert np.isfinite(model.estimator_.history[-1, "valid_loss"])
 
 
