@@ -217,8 +217,7 @@ def test_warm_start_of_a_net_in_a_pipeline():
         make_pipeline(StandardScaler(), net), CoreSet(), warm_start=True, random_state=0
     )
     learner.fit(X[:60], Y[:60])
-    for _ in range(3):
-        learner.teach(X[60:80], Y[60:80])
+    learner.teach(X[60:80], Y[60:80]).refit().refit()
     assert len(learner.estimator_[-1].history) > 2
     cold = clone(learner).set_params(warm_start=False).fit(X[:60], Y[:60])
     cold.teach(X[60:80], Y[60:80])
