@@ -10,7 +10,7 @@ Runs every bench_*.py of this folder and writes results/<name>.txt, then results
 all of these files. A peer's Python goes to the scripts whose --help names the peer. Where torch
 finds a CUDA device, scripts that take --device measure skal there, too (untested on CUDA).
 
-asked.csv holds the ratios asked for. With --quick, inputs are smaller, so that nothing is asked,
+targets.csv holds the ratios to reach. With --quick, inputs are smaller, so that nothing is asked,
 and results go to results/quick.
 """
 
@@ -86,7 +86,7 @@ def lines_of(name, path, asked):
 
 def summary(results, quick):
     """Write the table of everything that the folder holds."""
-    with (HERE / "asked.csv").open(newline="") as file:
+    with (HERE / "targets.csv").open(newline="") as file:
         asked = {
             (line["benchmark"], line["input"], line["against"]): line["at least"]
             for line in csv.DictReader(file)
