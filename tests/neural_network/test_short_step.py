@@ -139,7 +139,6 @@ class Double(NeuralNetClassifier):
         NoisyChannelClassifier(),
         Double(),
     ],
-    ids=repr,
 )
 def test_everything_else_goes_by_the_usual_loop(net, monkeypatch):
     monkeypatch.setattr(ShortStep, "__init__", lambda *args: pytest.fail("took the short step"))
