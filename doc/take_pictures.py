@@ -69,13 +69,21 @@ def main():
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         for scheme in ("light", "dark"):
             session = LabelingSession(
-                learner, HOUSES, classes=["buy", "rent out", "leave"], n_initial=4, audit=0,
+                learner,
+                HOUSES,
+                classes=["buy", "rent out", "leave"],
+                n_initial=4,
+                audit=0,
                 random_state=3,
-            )  # fmt: skip
+            )
             take(
-                browser, f"labeller_{scheme}.png", session, scheme=scheme, answers="1",
+                browser,
+                f"labeller_{scheme}.png",
+                session,
+                scheme=scheme,
+                answers="1",
                 guide="Would you buy it for 250,000?",
-            )  # fmt: skip
+            )
         X = load_digits().data
         session = LabelingSession(learner, X, classes=list(range(10)), random_state=0)
         take(browser, "labeller_phone.png", session, size=(390, 760), answers="4", show="image")

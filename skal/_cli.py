@@ -178,8 +178,7 @@ def _add_comparison_options(add):
         action="store_true",
         help="go on from the runs that are finished in the output folder",
     )
-    add("--overwrite", action="store_true",
-        help="replace results that are in the output folder")  # fmt: skip
+    add("--overwrite", action="store_true", help="replace results that are in the output folder")
 
 
 def _at_least(low):
@@ -229,9 +228,13 @@ def _load(options):
             # Every retry of a download warns; the error at the end says it all.
             warnings.filterwarnings("ignore", message="A network error occurred")
             return load_table(
-                options.data, options.target, task=options.task, separator=options.sep,
-                decimal=options.decimal, encoding=options.encoding,
-            )  # fmt: skip
+                options.data,
+                options.target,
+                task=options.task,
+                separator=options.sep,
+                decimal=options.decimal,
+                encoding=options.encoding,
+            )
     except ConnectionError as error:
         raise InputError(
             f"could not download the Ames Housing data from OpenML ({error.__cause__}). With a "
@@ -330,9 +333,12 @@ def _run(options):
 
     log_target = table.task == "regression" and _log_helps(table.y)
     source = model_source(
-        options.model, table.task, max_epochs=options.max_epochs, device=options.device,
+        options.model,
+        table.task,
+        max_epochs=options.max_epochs,
+        device=options.device,
         log_target=log_target,
-    )  # fmt: skip
+    )
     print(words.introduction(options, table, source, strategies), flush=True)
     results = _compare(options, table, make_model(source, table.y), strategies, folder / RUNS)
 
@@ -387,13 +393,20 @@ def _compare(options, table, model, strategies, checkpoint):
             # Said in this program's own words.
             warnings.filterwarnings("ignore", message="Interrupted: the result holds")
             results = compare_strategies(
-                ActiveLearner(model, random_state=options.seed), strategies, table.X, table.y,
-                n_initial=options.n_initial, n_instances=options.n_instances,
-                budget=options.budget, n_repeats=options.repeats,
+                ActiveLearner(model, random_state=options.seed),
+                strategies,
+                table.X,
+                table.y,
+                n_initial=options.n_initial,
+                n_instances=options.n_instances,
+                budget=options.budget,
+                n_repeats=options.repeats,
                 scoring={name: scorer for name, (scorer, _) in scores.items()},
-                n_jobs=n_jobs, random_state=options.seed, progress_bar=True,
+                n_jobs=n_jobs,
+                random_state=options.seed,
+                progress_bar=True,
                 checkpoint=checkpoint,
-            )  # fmt: skip
+            )
     except (ValueError, RuntimeError) as error:
         raise InputError(" ".join([str(error), *getattr(error, "__notes__", [])])) from error
     for name, (scorer, _) in scores.items():

@@ -125,8 +125,13 @@ def _add_options(parser):
     )
     add("--classes", metavar="A,B,...", help="the labels that are accepted")
     add("--seed", type=_integer(0), metavar="N", help="fixes the random numbers (default: 0)")
-    add("-n", type=_integer(1), metavar="N", dest="n_instances",
-        help=f"rows to ask at a time (default: {N_INSTANCES})")  # fmt: skip
+    add(
+        "-n",
+        type=_integer(1),
+        metavar="N",
+        dest="n_instances",
+        help=f"rows to ask at a time (default: {N_INSTANCES})",
+    )
 
 
 def _integer(low):
@@ -182,9 +187,14 @@ def _query(options):
             asked = {ask.row: ask.digest for ask in store.fold().open_asks()}
             names = RowNames(table.X, table.key_values)
             write_sheet(
-                sheet, table.names, [table.rows[row] for row in rows], rows,
-                [asked[names.name(row)] for row in rows], table.target, table.key,
-            )  # fmt: skip
+                sheet,
+                table.names,
+                [table.rows[row] for row in rows],
+                rows,
+                [asked[names.name(row)] for row in rows],
+                table.target,
+                table.key,
+            )
     print(_listing(table, rows))
     print(
         f"\n{_count(len(rows), 'row')} to label: {sheet}\nFill the column {table.target!r} (blank: "
@@ -280,10 +290,17 @@ def _session(options, table, store, task, learner, background=False):
     if begun not in (None, n):
         raise InputError(f"the store was begun with -n {begun}. Got {n} instead.")
     return LabelingSession(
-        learner, table.X, store=store, y=y if table.given else None,
-        key=table.key_values, classes=task.classes if task.fixed else None, n_instances=n,
-        n_initial=n, background=background, random_state=options.seed,
-    )  # fmt: skip
+        learner,
+        table.X,
+        store=store,
+        y=y if table.given else None,
+        key=table.key_values,
+        classes=task.classes if task.fixed else None,
+        n_instances=n,
+        n_initial=n,
+        background=background,
+        random_state=options.seed,
+    )
 
 
 def _learner(options, table, task):
@@ -348,11 +365,9 @@ def _listing(table, rows):
     while len(widths) > 1 and sum(widths) + 2 * len(widths) > _WIDTH:
         widths.pop()
     return "\n" + "\n".join(
-        "  ".join(
-            cell.ljust(width) for cell, width in zip(line, widths, strict=False)
-        ).rstrip()
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)).rstrip()
         for line in lines
-    )  # fmt: skip
+    )
 
 
 def _short(cell):

@@ -51,7 +51,7 @@ def label_in_terminal(conversation, read=input, write=print, sleep=time.sleep):
             continue
         view = _send(
             conversation, token=view["token"], seconds=time.monotonic() - started, **message
-        )  # fmt: skip
+        )
 
 
 def _send(conversation, act, **more):
@@ -81,7 +81,7 @@ def _choices(view):
     return ", ".join(
         name if not keys or keys[0] == name.lower() else f"{keys[0]}: {name}"
         for name, keys in named
-    )  # fmt: skip
+    )
 
 
 def _as_lines(item):

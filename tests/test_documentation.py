@@ -90,8 +90,17 @@ def test_the_page_of_the_command_line_has_its_defaults():
     rows = re.findall(r"^``--([\w-]+)`` .*?  +(\S+)$", page, flags=re.M)
     documented = {name: text.strip("`") for name, text in rows}
     defaults = vars(_cli._parser().parse_args([]))
-    for name in ("data", "model", "n-initial", "n-instances", "budget", "repeats", "max-epochs",
-                 "device", "seed"):  # fmt: skip
+    for name in (
+        "data",
+        "model",
+        "n-initial",
+        "n-instances",
+        "budget",
+        "repeats",
+        "max-epochs",
+        "device",
+        "seed",
+    ):
         assert documented[name] == str(defaults[name.replace("-", "_")]), name
     assert documented["output"] == _cli.OUTPUT
     options = {name for name in defaults if f"``--{name.replace('_', '-')}``" not in page}

@@ -625,12 +625,14 @@ def test_restore_goes_on_from_warm_weights():
 
 @pytest.mark.parametrize(
     ("rows", "labels", "error", "match"),
-    [([0, 0], [1, 2], ValueError, "distinct positions of rows of X"),
-     ([0, 150], [1, 2], ValueError, "distinct positions of rows of X"),
-     ([0.5, 1], [1, 2], TypeError, "1-D array of int positions"),
-     ([0, 1], [1], ValueError, "same number of rows"),
-     ([0, 1], [None, None], ValueError, "labels has no label")],
-)  # fmt: skip
+    [
+        ([0, 0], [1, 2], ValueError, "distinct positions of rows of X"),
+        ([0, 150], [1, 2], ValueError, "distinct positions of rows of X"),
+        ([0.5, 1], [1, 2], TypeError, "1-D array of int positions"),
+        ([0, 1], [1], ValueError, "same number of rows"),
+        ([0, 1], [None, None], ValueError, "labels has no label"),
+    ],
+)
 def test_a_bad_restore_changes_nothing(rows, labels, error, match):
     learner = _iris_learner()
     before = dict(vars(learner))

@@ -267,8 +267,9 @@ def test_corrections_train_from_scratch_under_warm_start():
     afresh = SGDClassifier(random_state=0).fit(rows, labels)
     assert_allclose(learner.estimator_.coef_, afresh.coef_)
     went_on = learner.teach(X_IRIS[20:24], Y_IRIS[20:24]).estimator_.coef_
-    assert not np.allclose(went_on, SGDClassifier(random_state=0).fit(
-        learner.X_labeled_, learner.y_labeled_).coef_)  # fmt: skip
+    assert not np.allclose(
+        went_on, SGDClassifier(random_state=0).fit(learner.X_labeled_, learner.y_labeled_).coef_
+    )
 
 
 def test_weights_follow_the_labels():
@@ -426,14 +427,16 @@ def test_gaps_in_lists_of_several_outputs():
 
 def _table():
     rng = np.random.RandomState(0)
-    return pd.DataFrame({
-        "a": rng.randn(60),
-        "n": rng.randint(0, 9, 60),
-        "k": pd.Categorical(rng.choice(["u", "v"], 60)),
-        "o": pd.Categorical(rng.choice(["low", "high"], 60), ["low", "high"], ordered=True),
-        "t": rng.choice(["x", "y"], 60),
-        "b": rng.rand(60) > 0.5,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "a": rng.randn(60),
+            "n": rng.randint(0, 9, 60),
+            "k": pd.Categorical(rng.choice(["u", "v"], 60)),
+            "o": pd.Categorical(rng.choice(["low", "high"], 60), ["low", "high"], ordered=True),
+            "t": rng.choice(["x", "y"], 60),
+            "b": rng.rand(60) > 0.5,
+        }
+    )
 
 
 def _table_learner(frame):

@@ -270,9 +270,16 @@ def _objects(kind):
 
 
 OBJECTS = [
-    "texts with gaps", "texts with NaN", "paths", "tokens", "tokens of one length", "signals",
-    "images", "records", "dates",
-]  # fmt: skip
+    "texts with gaps",
+    "texts with NaN",
+    "paths",
+    "tokens",
+    "tokens of one length",
+    "signals",
+    "images",
+    "records",
+    "dates",
+]
 
 
 def _as_objects(rows, container):
@@ -501,8 +508,9 @@ def test_sample_weight_needs_no_routing(model):
 
 
 def test_sample_weight_through_a_transformed_target_and_a_net():
-    model = TransformedTargetRegressor(make_pipeline(StandardScaler(), Ridge()), func=np.log1p,
-                                       inverse_func=np.expm1)  # fmt: skip
+    model = TransformedTargetRegressor(
+        make_pipeline(StandardScaler(), Ridge()), func=np.log1p, inverse_func=np.expm1
+    )
     learner = ActiveLearner(model).fit(X_IRIS, Y_IRIS, sample_weight=WEIGHTS)
     expected = clone(model).fit(X_IRIS, Y_IRIS, ridge__sample_weight=WEIGHTS)
     assert_allclose(learner.predict(X_IRIS), expected.predict(X_IRIS))
@@ -549,8 +557,14 @@ def test_sample_weight_in_simulations():
     )
     assert_array_equal(results["score"], curve["score"])
     with pytest.raises(ValueError, match="a weight per row"):
-        compare_strategies(learner, {"m": MarginSampling()}, X_IRIS, Y_IRIS,
-                           params={"sample_weight": WEIGHTS[:9]}, **plan)  # fmt: skip
+        compare_strategies(
+            learner,
+            {"m": MarginSampling()},
+            X_IRIS,
+            Y_IRIS,
+            params={"sample_weight": WEIGHTS[:9]},
+            **plan,
+        )
 
 
 def test_weights_are_routed_where_routing_is_on():

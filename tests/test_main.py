@@ -15,9 +15,19 @@ from skal.datasets._loading import BUNDLED, load_table
 from skal.model_selection import _runs
 
 TINY = [
-    "--repeats", "2", "--n-initial", "10", "--n-instances", "5", "--budget", "20",
-    "--max-epochs", "2", "--n-jobs", "1",
-]  # fmt: skip
+    "--repeats",
+    "2",
+    "--n-initial",
+    "10",
+    "--n-instances",
+    "5",
+    "--budget",
+    "20",
+    "--max-epochs",
+    "2",
+    "--n-jobs",
+    "1",
+]
 
 
 @pytest.fixture
@@ -152,9 +162,15 @@ def test_csv_with_text_and_gaps(capsys, tmp_path, houses):
 
 def test_house_prices(capsys, tmp_path, shared_data):
     status, out, _ = run(
-        capsys, *TINY, "--data", shared_data / "house_prices.csv", "--target", "SalePrice",
-        "--output", tmp_path,
-    )  # fmt: skip
+        capsys,
+        *TINY,
+        "--data",
+        shared_data / "house_prices.csv",
+        "--target",
+        "SalePrice",
+        "--output",
+        tmp_path,
+    )
     assert status == 0
     assert "predicted as its logarithm; 1460 rows, 36 numeric and 43 categorical" in out
     errors = pd.read_csv(tmp_path / "results.csv")["mean_absolute_error"]
@@ -187,16 +203,25 @@ def wrong(name, arguments, message):
         wrong("no target", ["--data", "{houses}"], "needs a target.*'Id', 'area'"),
         wrong("no column", ["--data", "{houses}", "--target", "prices"], "Did you mean 'price'"),
         wrong("far column", ["--data", "{houses}", "--target", "xyz"], "no column 'xyz'. It has"),
-        wrong("text", ["--data", "{houses}", "--target", "quarter", "--task", "regression"],
-              "'quarter' .*is not numeric.*or the task classification"),
-        wrong("no classes", ["--data", "{houses}", "--target", "price", "--task",
-              "classification"], "different values with decimals, which are no classes"),
+        wrong(
+            "text",
+            ["--data", "{houses}", "--target", "quarter", "--task", "regression"],
+            "'quarter' .*is not numeric.*or the task classification",
+        ),
+        wrong(
+            "no classes",
+            ["--data", "{houses}", "--target", "price", "--task", "classification"],
+            "different values with decimals, which are no classes",
+        ),
         wrong("own task", ["--data", "wine", "--task", "regression"], "is a classification"),
         wrong("task word", ["--task", "ranking"], "--task: invalid choice: 'ranking'"),
         wrong("model", ["--model", "nets"], "--model: invalid choice: 'nets'"),
         wrong("far name", ["--data", "wines"], "Did you mean 'wine'"),
-        wrong("net only", ["--model", "forest", "--strategies", "noise-stability"],
-              "'noise-stability' does not serve this model. .*--model forest, choose from random"),
+        wrong(
+            "net only",
+            ["--model", "forest", "--strategies", "noise-stability"],
+            "'noise-stability' does not serve this model. .*--model forest, choose from random",
+        ),
         wrong("no net", ["--model", "linear", "--device", "cuda"], "--device is for nets"),
         wrong("own module", ["--strategies", "no.such:Thing"], "No module named 'no'"),
         wrong("own class", ["--strategies", "skal.strategies:Thing"], "has no 'Thing'"),
@@ -217,7 +242,7 @@ def wrong(name, arguments, message):
         wrong("output", ["--output", "{houses}"], "--output .*no folder"),
         wrong("abbreviated", ["--target", "y", "--strat", "margin"], "unrecognized arguments"),
     ],
-)  # fmt: skip
+)
 def test_wrong_input_is_one_line_and_status_2(capsys, tmp_path, houses, arguments, message):
     arguments = [argument.format(houses=houses) for argument in arguments]
     if "--output" not in arguments:
@@ -309,8 +334,12 @@ def test_when_a_logarithm_is_taken(y, helps):
 
 def test_numbers_in_the_table():
     assert [_cli_report.number(value) for value in (21873.4, 46.012, 0.9314, 0.0, np.nan)] == [
-        "21873", "46.01", "0.9314", "0.000", "-"
-    ]  # fmt: skip
+        "21873",
+        "46.01",
+        "0.9314",
+        "0.000",
+        "-",
+    ]
     assert _cli_report.number(np.inf, 0) == "never"
     assert _cli_report.number(np.inf, 2) == "+inf"
     assert _cli_report.number(-1.234, 2) == "-1.23"
@@ -361,7 +390,7 @@ RNG = np.random.default_rng(1)
         (RNG.normal(size=60), "regression", None),
         (RNG.poisson(80, size=60), "regression", None),
     ],
-)  # fmt: skip
+)
 def test_the_task_is_found_out(tmp_path, target, task, values):
     table = load_table(csv_of(tmp_path, target), "y")
     assert table.task == task and table.why
@@ -376,9 +405,19 @@ def test_the_task_can_be_said(tmp_path, capsys):
     table = load_table(path, "y", task="regression")
     assert table.task == "regression" and table.y.dtype == np.float64 and table.why == ""
     status, out, _ = run(
-        capsys, *TINY, "--data", path, "--target", "y", "--task", "regression", "--output",
-        tmp_path / "out", "--strategies", "random",
-    )  # fmt: skip
+        capsys,
+        *TINY,
+        "--data",
+        path,
+        "--target",
+        "y",
+        "--task",
+        "regression",
+        "--output",
+        tmp_path / "out",
+        "--strategies",
+        "random",
+    )
     assert status == 0 and "regression of 'y', " in out
     assert "--task regression" in " ".join(again_of(out))
 
@@ -491,12 +530,15 @@ def test_it_ends_with_advice_and_python_that_runs(capsys, tmp_path, model, targe
     rng = np.random.default_rng(0)
     area = rng.lognormal(size=70)
     path = csv_of(
-        tmp_path, np.arange(70), n=70, area=area,
+        tmp_path,
+        np.arange(70),
+        n=70,
+        area=area,
         churn=np.where(area + rng.normal(size=70) > 1, "yes", "no"),
         price=np.where(np.arange(70) == 5, np.nan, 1000 * area),
         flag=np.where(rng.random(70) < 0.1, None, area > 1),
         kind=rng.choice(["x", "y", None], 70),
-    )  # fmt: skip
+    )
     arguments = [*TINY, "--data", path, "--target", target, "--model", model]
     status, out, err = run(capsys, *arguments, "--output", tmp_path / "out")
     assert status == 0, err

@@ -161,8 +161,9 @@ def test_numbers_with_decimal_commas(capsys, tmp_path):
     a, b = rng.normal(size=(2, 80))
     price = [f"{200 + 30 * x:.2f}".replace(".", ",") for x in a]
     path = tmp_path / "houses.csv"
-    frame = pd.DataFrame({"a": a, "b": b, "price": [p if i % 8 == 0 else "" for i, p in
-                                                    enumerate(price)]})  # fmt: skip
+    frame = pd.DataFrame(
+        {"a": a, "b": b, "price": [p if i % 8 == 0 else "" for i, p in enumerate(price)]}
+    )
     frame.to_csv(path, index=False, sep=";")
     status, out, err = run(capsys, "query", path, "--target", "price", "-n", 10)
     assert (status, err) == (0, "")

@@ -194,9 +194,16 @@ PLAN = {"n_initial": 6, "n_instances": 7, "budget": 30}
 
 def _compare(oracle, **more):
     return compare_strategies(
-        LEARNER, [RandomSampling(), MarginSampling()], *IRIS,
-        oracle=oracle, n_repeats=2, random_state=0, return_queried=True, **PLAN, **more,
-    ).drop(columns=["fit_time", "query_time"])  # fmt: skip
+        LEARNER,
+        [RandomSampling(), MarginSampling()],
+        *IRIS,
+        oracle=oracle,
+        n_repeats=2,
+        random_state=0,
+        return_queried=True,
+        **PLAN,
+        **more,
+    ).drop(columns=["fit_time", "query_time"])
 
 
 def test_true_answers_change_nothing():
@@ -216,10 +223,14 @@ def test_two_strategies_hear_the_same_about_a_row():
     curves = [
         BudgetedActiveLearner(
             ActiveLearner(LogisticRegression(max_iter=500), strategy),
-            n_initial=6, n_instances=36, budget=150, oracle=NoisyOracle(0.5), random_state=0,
+            n_initial=6,
+            n_instances=36,
+            budget=150,
+            oracle=NoisyOracle(0.5),
+            random_state=0,
         ).fit(*IRIS)
         for strategy in (RandomSampling(), MarginSampling())
-    ]  # fmt: skip
+    ]
     labels = []
     for model in curves:
         rows = np.concatenate(model.queried_indices_)

@@ -48,7 +48,7 @@ def empty(n, d):
         (Ridge(), empty(10**6, 4), None, None, RandomSampling, "1000000 rows"),
         (Ridge(), [[1.0, 2.0]] * 5, None, None, ForestVariance, "20 tables"),
     ],
-)  # fmt: skip
+)
 def test_rules(estimator, X, y, budget, expected, because):
     strategy, reason = recommend(estimator, X, y, budget)
     assert type(strategy) is expected

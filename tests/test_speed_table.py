@@ -39,9 +39,15 @@ def test_ratios_of_a_file(run_all, tmp_path):
     asked = {("x", "10 rows, batch 2", "scipy + scikit-learn"): "10"}
     peer, device, alone = run_all.lines_of("x", path, asked)
     assert peer == {
-        "benchmark": "x", "input": "10 rows, batch 2", "against": "scipy + scikit-learn",
-        "skal CPU s": "0.024", "skal MiB": "6", "ratio": "12.9", "other MiB": "45", "asked": "10",
-    }  # fmt: skip
+        "benchmark": "x",
+        "input": "10 rows, batch 2",
+        "against": "scipy + scikit-learn",
+        "skal CPU s": "0.024",
+        "skal MiB": "6",
+        "ratio": "12.9",
+        "other MiB": "45",
+        "asked": "10",
+    }
     assert (device["against"], device["ratio"]) == ("skal on cuda", "0.25 (wall)")
     assert alone["input"] == "20 rows" and alone["against"] == "" and "ratio" not in alone
 

@@ -132,8 +132,12 @@ def test_batch_accuracy_is_of_the_model_before():
     wrong = Round(previous, previous, queried=np.array([0]), labels=["b"])
     first = Round(previous, queried=np.array([0, 1]), labels=["a", "b"])
     assert [criterion.update(r) for r in (first, right, wrong, right, half)] == [
-        False, False, False, False, True,
-    ]  # fmt: skip
+        False,
+        False,
+        False,
+        False,
+        True,
+    ]
     assert criterion.history_[1:] == [1, 0, 1, 0.5]
 
 

@@ -46,9 +46,15 @@ def measure(n_keys, n_instances, max_epochs):
     path = shutil.which("chromium") or sys.exit("needs chromium")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         session = LabelingSession(
-            learner, X / 16, store=Path(folder) / "digits.skal", classes=list(range(10)),
-            n_initial=n_instances, n_instances=n_instances, background=True, random_state=0,
-        )  # fmt: skip
+            learner,
+            X / 16,
+            store=Path(folder) / "digits.skal",
+            classes=list(range(10)),
+            n_initial=n_instances,
+            n_instances=n_instances,
+            background=True,
+            random_state=0,
+        )
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = browser.new_page()
         with session, serve(session, show="image", open_browser=False) as served:

@@ -116,8 +116,11 @@ def check(path, acknowledged):
         if sizes[batch.id] != int(batch.strategy.split()[1]):
             wrong.append(f"batch {batch.id} is there in part")
     groups = Counter(event.annotator for event in events.values())
-    wrong += [f"answers given together are there in part: {g}" for g in groups
-              if groups[g] != int(g.split()[1])]  # fmt: skip
+    wrong += [
+        f"answers given together are there in part: {g}"
+        for g in groups
+        if groups[g] != int(g.split()[1])
+    ]
     return wrong
 
 
@@ -149,8 +152,10 @@ def main():
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         started = time.perf_counter()
         done, n_commits, n_answers, wrong = run(options.kills, options.seed, folder)
-    print(f"SQLite {sqlite3.sqlite_version}, {time.perf_counter() - started:.0f} s: {done} kills, "
-          f"{n_commits} acknowledged commits, {n_answers} acknowledged answers")  # fmt: skip
+    print(
+        f"SQLite {sqlite3.sqlite_version}, {time.perf_counter() - started:.0f} s: {done} kills, "
+        f"{n_commits} acknowledged commits, {n_answers} acknowledged answers"
+    )
     print(f"{len(wrong)} lost or damaged", *wrong[:20], sep="\n  ")
     return 1 if wrong else 0
 

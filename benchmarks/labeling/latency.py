@@ -118,8 +118,10 @@ def main():
                 times[name].append(found)
         for name, found in times.items():
             found = 1000 * np.concatenate(found)
-            print(f"one label stored, {name}: median {np.median(found):.0f} ms, "
-                  f"95 %: {np.percentile(found, 95):.0f} ms ({len(found)} labels)")  # fmt: skip
+            print(
+                f"one label stored, {name}: median {np.median(found):.0f} ms, "
+                f"95 %: {np.percentile(found, 95):.0f} ms ({len(found)} labels)"
+            )
         path = os.path.join(folder, "large.skal")
         large_store(path, options.n_events)
         print(f"{options.n_events} events, {os.path.getsize(path) / 1e6:.1f} MB")

@@ -80,10 +80,15 @@ LATER = {
     "typiclust, then random": RandomSampling(),
 }
 DEFAULTS = {
-    "published": ["random", "coreset", "noise-stability", "noise-stability, official",
-                  "noise-stability, paper"],
+    "published": [
+        "random",
+        "coreset",
+        "noise-stability",
+        "noise-stability, official",
+        "noise-stability, paper",
+    ],
     "sane": ["random", "coreset", "noise-stability", "lcmd, features", "typiclust, inputs"],
-}  # fmt: skip
+}
 PUBLISHED = {
     "random": "849.45 +- 27.56",
     "coreset": "847.52 +- 18.83",
@@ -97,10 +102,12 @@ class PublishedNet(torch.nn.Module):
     def __init__(self, n_features):
         super().__init__()
         self.body = torch.nn.Sequential(
-            torch.nn.Linear(n_features, 128), torch.nn.ReLU(),
-            torch.nn.Linear(128, 64), torch.nn.ReLU(),
+            torch.nn.Linear(n_features, 128),
+            torch.nn.ReLU(),
+            torch.nn.Linear(128, 64),
+            torch.nn.ReLU(),
             torch.nn.Linear(64, 32),
-        )  # fmt: skip
+        )
         self.head = torch.nn.Linear(32, 1)
 
     def forward(self, X):

@@ -76,9 +76,18 @@ CHANNELS = {
     "identity": (NoisyChannelClassifier, {"trainable": False}),
 }
 COLUMNS = [
-    "scale", "epochs", "noise", "strategy", "channel", "repeat", "n_acquired", "accuracy",
-    "labels_right", "diagonal", "cpu_seconds",
-]  # fmt: skip
+    "scale",
+    "epochs",
+    "noise",
+    "strategy",
+    "channel",
+    "repeat",
+    "n_acquired",
+    "accuracy",
+    "labels_right",
+    "diagonal",
+    "cpu_seconds",
+]
 CELL = COLUMNS[:6]
 
 # Test accuracy in % after 200, 400, ..., 1000 labels: mean of 20 runs. "paper" is +denoise, which
@@ -110,10 +119,12 @@ class SmallCNN(nn.Sequential):
     def __init__(self, n_outputs, channels):
         super().__init__()
         self.convolutions = nn.Sequential(
-            nn.Conv2d(1, channels, 4), nn.ReLU(),
-            nn.Conv2d(channels, channels, 4), nn.ReLU(),
+            nn.Conv2d(1, channels, 4),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 4),
+            nn.ReLU(),
             nn.MaxPool2d(2),
-        )  # fmt: skip
+        )
         self.dropout = nn.Dropout2d(0.25)
         self.flatten = nn.Flatten()
         self.dense = nn.Linear(channels * 11 * 11, 128)

@@ -138,9 +138,14 @@ def draw(folder):
         picture = np.load(folder / _picture_file(name))
         regions = picture["regions"].reshape(-1, int(np.sqrt(2 * len(picture["regions"]))))
         axis.imshow(
-            regions, extent=(LEFT, RIGHT, BOTTOM, TOP), origin="lower", cmap="Pastel1", vmax=8,
-            vmin=0, aspect="auto",
-        )  # fmt: skip
+            regions,
+            extent=(LEFT, RIGHT, BOTTOM, TOP),
+            origin="lower",
+            cmap="Pastel1",
+            vmax=8,
+            vmin=0,
+            aspect="auto",
+        )
         for noisy, color, label in ((True, "crimson", "random"), (False, "black", "clean")):
             chosen = picture["X"][picture["is_noisy"] == noisy]
             axis.scatter(*chosen.T, s=3, c=color, label=f"{len(chosen)} with {label} labels")

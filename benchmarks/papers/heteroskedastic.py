@@ -88,10 +88,14 @@ def one_class(X, y, random_state):
 
 BENCHMARKS = {"blank": make_noisy_blank, "diverse": make_noisy_diverse, "class": one_class}
 STRATEGIES = {
-    "random": RandomSampling, "confidence": LeastConfidence, "margin": MarginSampling,
+    "random": RandomSampling,
+    "confidence": LeastConfidence,
+    "margin": MarginSampling,
     "bald": BALD,
-    "coreset": CoreSet, "badge": BADGE, "lhd": LHD,
-}  # fmt: skip
+    "coreset": CoreSet,
+    "badge": BADGE,
+    "lhd": LHD,
+}
 
 # Published: accuracy, accuracy with fine-tuning (blank, diverse, class), clean share without.
 PUBLISHED = {
@@ -118,16 +122,28 @@ PUBLISHED = {
 # Scaled protocols: clean rows (None: all that are not tested on), labels, net, fine-tuning.
 SCALED = {
     "digits": {
-        "n_clean": None, "n_test": 500, "n_initial": 50, "n_instances": 25, "alpha": 0.99,
-        "hidden": (64, 32), "max_epochs": 40, "batch_size": 16,
+        "n_clean": None,
+        "n_test": 500,
+        "n_initial": 50,
+        "n_instances": 25,
+        "alpha": 0.99,
+        "hidden": (64, 32),
+        "max_epochs": 40,
+        "batch_size": 16,
         "fine_tuning": {"epochs": 10, "lr": 1e-3, "max_samples": 1000},
     },
     "mnist": {
-        "n_clean": 5000, "n_test": 5000, "n_initial": 200, "n_instances": 100, "alpha": 0.99,
-        "hidden": (128, 64), "max_epochs": 40, "batch_size": 32,
+        "n_clean": 5000,
+        "n_test": 5000,
+        "n_initial": 200,
+        "n_instances": 100,
+        "alpha": 0.99,
+        "hidden": (128, 64),
+        "max_epochs": 40,
+        "batch_size": 32,
         "fine_tuning": {"epochs": 10, "lr": 1e-3, "max_samples": 2000},
     },
-}  # fmt: skip
+}
 
 
 class ResidualNet(nn.Module):
@@ -227,18 +243,29 @@ def make_learner(name, data, fine_tuned, shape, seed, full):
     average = EMACallback(alpha, snapshot="gap" if name == "lhd" else "end")
     if full:
         net = NeuralNetClassifier(
-            ResidualNet, module__n_channels=shape[0],
-            module__dropout=0.5 if name == "bald" else 0.0, lr=1e-4, max_epochs=500, batch_size=64,
-            device=best_device(), callbacks=[average, PublishedTraining()], **common,
-        )  # fmt: skip
+            ResidualNet,
+            module__n_channels=shape[0],
+            module__dropout=0.5 if name == "bald" else 0.0,
+            lr=1e-4,
+            max_epochs=500,
+            batch_size=64,
+            device=best_device(),
+            callbacks=[average, PublishedTraining()],
+            **common,
+        )
         tuning = {}
     else:
         scaled = SCALED[data]
         net = NeuralNetClassifier(
-            MLP, module__hidden=scaled["hidden"], module__dropout=0.2, lr=2e-3,
-            max_epochs=scaled["max_epochs"], batch_size=scaled["batch_size"],
-            callbacks=[average] if fine_tuned or name == "lhd" else None, **common,
-        )  # fmt: skip
+            MLP,
+            module__hidden=scaled["hidden"],
+            module__dropout=0.2,
+            lr=2e-3,
+            max_epochs=scaled["max_epochs"],
+            batch_size=scaled["batch_size"],
+            callbacks=[average] if fine_tuned or name == "lhd" else None,
+            **common,
+        )
         tuning = scaled["fine_tuning"]
     if fine_tuned:
         net = PseudoLabelFineTuner(net, augmentation=ImageAugment(image_shape=shape), **tuning)
@@ -260,14 +287,21 @@ def run_cell(data, benchmark, name, fine_tuned, seed, full):
         warnings.filterwarnings("ignore", message=".*PseudoLabelFineTuner")
         learner.fit(X, partly)
         for round_ in range(N_ROUNDS + 1):
-            records.append({
-                "data": Path(data).stem, "benchmark": benchmark, "strategy": name,
-                "fine_tuned": fine_tuned, "seed": seed, "round": round_,
-                "n_labels": learner.n_labeled_, "accuracy": learner.score(X_test, y_test),
-                "clean": clean_fraction(asked, noisy),
-                "n_selected": getattr(learner.estimator_, "n_selected_", 0),
-                "seconds": perf_counter() - started,
-            })  # fmt: skip
+            records.append(
+                {
+                    "data": Path(data).stem,
+                    "benchmark": benchmark,
+                    "strategy": name,
+                    "fine_tuned": fine_tuned,
+                    "seed": seed,
+                    "round": round_,
+                    "n_labels": learner.n_labeled_,
+                    "accuracy": learner.score(X_test, y_test),
+                    "clean": clean_fraction(asked, noisy),
+                    "n_selected": getattr(learner.estimator_, "n_selected_", 0),
+                    "seconds": perf_counter() - started,
+                }
+            )
             if round_ == N_ROUNDS:
                 return records
             rows = learner.query(n_instances=settings["n_instances"])

@@ -92,9 +92,15 @@ class StopWhenRight(Callback):
 def new_net(lr):
     """The paper's net and its training."""
     return NeuralNetClassifier(
-        WideNet, classes=range(N_CLASSES), optimizer=torch.optim.Adam, optimizer__fused=True, lr=lr,
-        batch_size=128, max_epochs=MAX_EPOCHS, callbacks=[StopWhenRight()],
-    )  # fmt: skip
+        WideNet,
+        classes=range(N_CLASSES),
+        optimizer=torch.optim.Adam,
+        optimizer__fused=True,
+        lr=lr,
+        batch_size=128,
+        max_epochs=MAX_EPOCHS,
+        callbacks=[StopWhenRight()],
+    )
 
 
 def load(path):
@@ -216,9 +222,14 @@ def draw(settings, folder):
     _save(figure, folder / "letter_curves.png")
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.6))
     PenaltyMatrixDisplay.from_results(
-        settings, score="accuracy", label_budgets="all", test="z", order="average", colorbar=False,
+        settings,
+        score="accuracy",
+        label_budgets="all",
+        test="z",
+        order="average",
+        colorbar=False,
         ax=axes[0],
-    )  # fmt: skip
+    )
     ErrorCDFDisplay.from_results(
         settings, score="accuracy", label_budgets="all", legend=None, ax=axes[1]
     )

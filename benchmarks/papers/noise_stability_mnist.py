@@ -70,10 +70,16 @@ class SmallCNN(nn.Sequential):
 
     def __init__(self, n_outputs):
         super().__init__(
-            nn.Conv2d(1, 32, 5), nn.MaxPool2d(2), nn.ReLU(),
-            nn.Conv2d(32, 64, 5), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(),
-            nn.Linear(1024, 128), nn.Linear(128, n_outputs),
-        )  # fmt: skip
+            nn.Conv2d(1, 32, 5),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 5),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(1024, 128),
+            nn.Linear(128, n_outputs),
+        )
         self.to(memory_format=torch.channels_last)
 
 
@@ -114,9 +120,16 @@ def one_run(folder, name, repeat):
     rows, left, test = split(y, repeat)
     schedule = LRScheduler("MultiStepLR", milestones=[20], gamma=0.1)
     net = NeuralNetClassifier(
-        SmallCNN, classes=range(10), criterion=DigitLoss, criterion__balanced=True, lr=1e-3,
-        optimizer=torch.optim.Adam, batch_size=BATCH_SIZE, max_epochs=50, callbacks=[schedule],
-    )  # fmt: skip
+        SmallCNN,
+        classes=range(10),
+        criterion=DigitLoss,
+        criterion__balanced=True,
+        lr=1e-3,
+        optimizer=torch.optim.Adam,
+        batch_size=BATCH_SIZE,
+        max_epochs=50,
+        callbacks=[schedule],
+    )
     learner = ActiveLearner(net, STRATEGIES[name], random_state=repeat)
     rng, start = np.random.RandomState([repeat, 1]), time.process_time()
     learner.fit(X[rows], y[rows])

@@ -81,9 +81,14 @@ TASK_TYPES = {"classification": "classifier", "regression": "regressor"}
 NEEDS_NET = {"noise-stability", "lcmd-gradients"}
 # What a forest can be asked, which has neither features nor gradients.
 OF_FORESTS = {
-    "random", "least-confidence", "margin", "entropy", "query-by-committee", "coreset-inputs",
+    "random",
+    "least-confidence",
+    "margin",
+    "entropy",
+    "query-by-committee",
+    "coreset-inputs",
     "typiclust-inputs",
-}  # fmt: skip
+}
 # Prohibitive where classes times features are many thousands.
 TOO_WIDE = {("bait", "letter"), ("bait", "mnist")}
 # BatchBALD is made for batches of tens. With 50 models, a hundred labels already identify the
@@ -154,10 +159,18 @@ def small_cnn(n_features=None, n_outputs=10, side=28):
 
     size = ((side // 2) // 2) ** 2
     return nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-        nn.Linear(32 * size, 64), nn.ReLU(), nn.Dropout(0.3), nn.Linear(64, n_outputs),
-    )  # fmt: skip
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32 * size, 64),
+        nn.ReLU(),
+        nn.Dropout(0.3),
+        nn.Linear(64, n_outputs),
+    )
 
 
 def estimator(name, model, X):
@@ -301,8 +314,9 @@ def compare(settings):
             both = area[["random", strategy]].dropna()
             if len(both) < MIN_RUNS:
                 continue
-            ratio = ratio_to_baseline(both[strategy].abs(), both["random"].abs(),
-                                      greater_is_better=score == "accuracy")  # fmt: skip
+            ratio = ratio_to_baseline(
+                both[strategy].abs(), both["random"].abs(), greater_is_better=score == "accuracy"
+            )
             z = paired_z(both[strategy], both["random"])
             records.append((*setting, strategy, ratio.ratio, ratio.standard_error, z, len(both)))
     columns = ["data", "model", "batch", "strategy", "ratio", "se", "z", "runs"]

@@ -36,12 +36,27 @@ from skal.strategies import ForestVariance, MarginSampling, RandomSampling, Typi
 HERE = Path(__file__).resolve().parent
 FOLDER = Path(os.environ.get("SKAL_SHARED_DATA", "../shared/data")) / "tables"
 REGRESSION = (
-    "airfoil", "bikeshare", "concrete", "diamonds", "energy", "kin40k", "protein", "sml", "wage",
+    "airfoil",
+    "bikeshare",
+    "concrete",
+    "diamonds",
+    "energy",
+    "kin40k",
+    "protein",
+    "sml",
+    "wage",
     "wine",
-)  # fmt: skip
+)
 CLASSIFICATION = (
-    "chess", "german", "magic", "penbased", "ring", "satimage", "texture", "vehicle",
-)  # fmt: skip
+    "chess",
+    "german",
+    "magic",
+    "penbased",
+    "ring",
+    "satimage",
+    "texture",
+    "vehicle",
+)
 MODELS = ("forest", "net")
 BATCHES = {"small": (20, 20, 200), "large": (100, 100, 1000)}  # first labels, batch, budget
 STRATEGIES = {
@@ -100,9 +115,19 @@ def all_cells(options):
 
 # Tables that leave 2000 rows to choose from, a quarter of the rows being held out.
 LARGE = (
-    "bikeshare", "diamonds", "kin40k", "protein", "sml", "wage",
-    "chess", "magic", "penbased", "ring", "satimage", "texture",
-)  # fmt: skip
+    "bikeshare",
+    "diamonds",
+    "kin40k",
+    "protein",
+    "sml",
+    "wage",
+    "chess",
+    "magic",
+    "penbased",
+    "ring",
+    "satimage",
+    "texture",
+)
 
 
 def path_of(cell, folder):
@@ -181,13 +206,18 @@ def compare(found):
             many = len(gains) > 1
             records.append(
                 {
-                    "task": task_of(table), "batches": batches, "model": model, "strategy": name,
-                    "table": table, "repeats": len(gains), "gain": gains.mean(),
+                    "task": task_of(table),
+                    "batches": batches,
+                    "model": model,
+                    "strategy": name,
+                    "table": table,
+                    "repeats": len(gains),
+                    "gain": gains.mean(),
                     "se": gains.std(ddof=1) / np.sqrt(len(gains)) if many else np.nan,
                     "p": paired_test(area(values), area(random)).pvalue if many else np.nan,
                     "saved": 100 * max(labels_saved(n_labels, values, random).share, -1.0),
                 }
-            )  # fmt: skip
+            )
     table = pd.DataFrame(records)
     by = ["task", "batches", "model", "strategy"]
     table["p_holm"] = table.groupby(by)["p"].transform(_holm)
@@ -205,8 +235,9 @@ def _holm(p):
 def summarize(table):
     """A line per task, batches, model and strategy, over the tables."""
     significant = table["p_holm"] < 0.05
-    marked = table.assign(better=significant & (table["gain"] > 0),
-                          worse=significant & (table["gain"] < 0))  # fmt: skip
+    marked = table.assign(
+        better=significant & (table["gain"] > 0), worse=significant & (table["gain"] < 0)
+    )
     return marked.groupby(["task", "batches", "model", "strategy"]).agg(
         tables=("gain", "size"),
         repeats=("repeats", "min"),

@@ -33,12 +33,21 @@ TIMES = ["fit_time", "query_time"]
 def compare(folder):
     X, y = load_iris(return_X_y=True)
     strategies = {
-        "random": RandomSampling(), "margin": MarginSampling(), "entropy": EntropySampling()
-    }  # fmt: skip
+        "random": RandomSampling(),
+        "margin": MarginSampling(),
+        "entropy": EntropySampling(),
+    }
     return compare_strategies(
-        ActiveLearner(LogisticRegression(max_iter=500)), strategies, X, y, n_instances=2,
-        budget=60, n_repeats=8, random_state=0, checkpoint=folder,
-    )  # fmt: skip
+        ActiveLearner(LogisticRegression(max_iter=500)),
+        strategies,
+        X,
+        y,
+        n_instances=2,
+        budget=60,
+        n_repeats=8,
+        random_state=0,
+        checkpoint=folder,
+    )
 
 
 def killed(folder, seconds):

@@ -34,10 +34,17 @@ def fitted(kind, X):
     class CNN(nn.Sequential):
         def __init__(self, n_features, n_outputs):
             super().__init__(
-                nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-                nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-                nn.Linear(64 * 49, 128), nn.ReLU(), nn.Linear(128, n_outputs),
-            )  # fmt: skip
+                nn.Conv2d(1, 32, 3, padding=1),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Conv2d(32, 64, 3, padding=1),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Flatten(),
+                nn.Linear(64 * 49, 128),
+                nn.ReLU(),
+                nn.Linear(128, n_outputs),
+            )
 
     module = {"module__hidden": (128,) * 4} if kind == "mlp" else {"module": CNN}
     net = NeuralNetClassifier(**module, classes=range(10), max_epochs=1, random_state=0)

@@ -46,9 +46,12 @@ def skal(data, solver="exact"):
         log_P = torch.log_softmax(apply_layer(H, head), 1)
         P_labeled = torch.softmax(apply_layer(H_labeled, head), 1)
         influence = LastLayerInfluence(
-            with_constant(H_labeled, torch.float64), P_labeled,
-            (WEIGHT_DECAY, WEIGHT_DECAY), DAMPING, "the benchmark",
-        )  # fmt: skip
+            with_constant(H_labeled, torch.float64),
+            P_labeled,
+            (WEIGHT_DECAY, WEIGHT_DECAY),
+            DAMPING,
+            "the benchmark",
+        )
         U = derivatives_for_pool(H, log_P, influence, solver)
         return (directional_losses(log_P.exp(), U) / -len(H_labeled)).numpy()
 

@@ -23,8 +23,15 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 COLUMNS = [
-    "benchmark", "input", "against", "ratio", "asked", "skal CPU s", "skal MiB", "other MiB",
-]  # fmt: skip
+    "benchmark",
+    "input",
+    "against",
+    "ratio",
+    "asked",
+    "skal CPU s",
+    "skal MiB",
+    "other MiB",
+]
 NUMBER = r"(-?[\d.]+)"
 ROW = re.compile(rf"^(\S.*?)\s+{NUMBER}\s+\(.*\)\s+{NUMBER}\s+{NUMBER}\s+{NUMBER}$")
 
@@ -106,8 +113,10 @@ def summary(results, quick):
     reached = {key for key in asked if any(key == _key(line) for line in lines)}
     for line in lines:
         marks = f"asked {line['asked']}" if line.get("asked") else ""
-        print(f"{line['benchmark']:<18}{line['input'][:64]:<66}{line['against']:<24}"
-              f"{line.get('ratio', ''):>12}  {marks}")  # fmt: skip
+        print(
+            f"{line['benchmark']:<18}{line['input'][:64]:<66}{line['against']:<24}"
+            f"{line.get('ratio', ''):>12}  {marks}"
+        )
     for benchmark, heading, against in sorted(set(asked) - reached):
         print(f"Not measured: {benchmark}, {heading}, {against}")
 

@@ -11,12 +11,27 @@ SHARED = Path(os.environ.get("SKAL_SHARED_DATA", ROOT.parent / "shared" / "data"
 RESULTS = Path(__file__).resolve().parent / "results"
 
 REGRESSION = (
-    "airfoil", "bikeshare", "concrete", "diamonds", "energy", "kin40k", "protein", "sml", "wage",
+    "airfoil",
+    "bikeshare",
+    "concrete",
+    "diamonds",
+    "energy",
+    "kin40k",
+    "protein",
+    "sml",
+    "wage",
     "wine",
-)  # fmt: skip
+)
 CLASSIFICATION = (
-    "chess", "german", "magic", "penbased", "ring", "satimage", "texture", "vehicle",
-)  # fmt: skip
+    "chess",
+    "german",
+    "magic",
+    "penbased",
+    "ring",
+    "satimage",
+    "texture",
+    "vehicle",
+)
 # Gaps and many categories, which the other tables hardly have.
 EXTRA = {"house_prices": ("house_prices.csv", "SalePrice")}
 TEST_ROWS = 500

@@ -134,9 +134,10 @@ def labels_to_reach(curve, target):
     if lowest.iloc[-1] > target:
         return np.nan
     after = int(np.argmax(lowest.to_numpy() <= target))
-    (x0, x1), (y0, y1) = np.log(curve.index[after - 1 : after + 1]), np.log(
-        lowest.iloc[after - 1 : after + 1]
-    )  # fmt: skip
+    (x0, x1), (y0, y1) = (
+        np.log(curve.index[after - 1 : after + 1]),
+        np.log(lowest.iloc[after - 1 : after + 1]),
+    )
     return float(np.exp(x0 + (x1 - x0) * (y0 - np.log(target)) / (y0 - y1)))
 
 

@@ -67,9 +67,13 @@ def measure(table, preprocessor, n_labels, repeat):
     Z, Z_test = (np.asarray(prepare.transform(X.iloc[part]), float) for part in (rows, test))
     seconds = time.process_time() - start
     cell = {
-        "table": table, "preprocessor": preprocessor, "n_labels": n_labels, "repeat": repeat,
-        "n_features_out": Z.shape[1], "cpu_seconds": round(seconds, 4),
-    }  # fmt: skip
+        "table": table,
+        "preprocessor": preprocessor,
+        "n_labels": n_labels,
+        "repeat": repeat,
+        "n_features_out": Z.shape[1],
+        "cpu_seconds": round(seconds, 4),
+    }
     answers = answers_of_models(Z, y[rows], Z_test, task, repeat)
     return {**cell, **{name: error_of(a, y[test], task) for name, a in answers.items()}}
 

@@ -38,9 +38,15 @@ def open_session(path, annotator=None):
     """Open the session in a file; everybody uses the same settings."""
     learner = ActiveLearner(LogisticRegression(max_iter=500), RandomSampling())
     return LabelingSession(
-        learner, X, store=path, classes=list(range(10)), n_initial=200, audit=0,
-        annotator=annotator, random_state=0,
-    )  # fmt: skip
+        learner,
+        X,
+        store=path,
+        classes=list(range(10)),
+        n_initial=200,
+        audit=0,
+        annotator=annotator,
+        random_state=0,
+    )
 
 
 with open_session(folder / "starter.skal") as session:

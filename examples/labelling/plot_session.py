@@ -37,9 +37,15 @@ folder = tempfile.TemporaryDirectory()
 def open_session(name):
     """Open the session in the file of that name, or begin it."""
     return LabelingSession(
-        learner, X, store=Path(folder.name) / name, classes=list(range(10)), n_initial=30,
-        n_instances=30, audit=0.25, random_state=0,
-    )  # fmt: skip
+        learner,
+        X,
+        store=Path(folder.name) / name,
+        classes=list(range(10)),
+        n_initial=30,
+        n_instances=30,
+        audit=0.25,
+        random_state=0,
+    )
 
 
 # %%
@@ -90,9 +96,14 @@ value, low, high = (progress[f"audit_{name}"].to_numpy() for name in ("value", "
 fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 ax.plot(n_labels, scores, "o-", color="#0072B2", label="accuracy on 599 digits put aside")
 ax.errorbar(
-    n_before[seen], value[seen], [(value - low)[seen], (high - value)[seen]],
-    fmt="s", color="#D55E00", capsize=4, label="estimate of the session, 95 % interval",
-)  # fmt: skip
+    n_before[seen],
+    value[seen],
+    [(value - low)[seen], (high - value)[seen]],
+    fmt="s",
+    color="#D55E00",
+    capsize=4,
+    label="estimate of the session, 95 % interval",
+)
 ax.set(xlabel="rows asked", ylabel="accuracy", title="What the session says, and what is true")
 ax.legend(loc="lower right", frameon=False)
 plt.show()

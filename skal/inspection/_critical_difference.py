@@ -100,9 +100,12 @@ class CriticalDifferenceDisplay:
             As :func:`skal.metrics.critical_difference`.
         """
         result = critical_difference(
-            results, score=score, greater_is_better=greater_is_better, post_hoc=post_hoc,
+            results,
+            score=score,
+            greater_is_better=greater_is_better,
+            post_hoc=post_hoc,
             alpha=alpha,
-        )  # fmt: skip
+        )
         return cls(result).plot(ax, line_kw=line_kw, text_kw=text_kw)
 
     def plot(self, ax=None, *, line_kw=None, text_kw=None):
@@ -157,9 +160,11 @@ class CriticalDifferenceDisplay:
         kw = {"ha": "right" if left else "left", "va": "center", "annotation_clip": False}
         return self.ax_.annotate(
             f"{name}  {rank:.2f}" if left else f"{rank:.2f}  {name}",
-            xy=(edge, height), xytext=(-4 if left else 4, 0), textcoords="offset points",
+            xy=(edge, height),
+            xytext=(-4 if left else 4, 0),
+            textcoords="offset points",
             **kw | (text_kw or {}),
-        )  # fmt: skip
+        )
 
     def _draw_critical_difference(self):
         """Draw the significant distance of ranks as a ruler above the scale."""
@@ -169,9 +174,13 @@ class CriticalDifferenceDisplay:
             [1, 1 + min(width, k - 1)], [height, height], color="black", linewidth=1.2, marker="|"
         )
         self.ax_.annotate(
-            f"critical difference {width:.2f}", xy=(1, height), xytext=(0, 5),
-            textcoords="offset points", fontsize="small", va="bottom",
-        )  # fmt: skip
+            f"critical difference {width:.2f}",
+            xy=(1, height),
+            xytext=(0, 5),
+            textcoords="offset points",
+            fontsize="small",
+            va="bottom",
+        )
 
     def _caption(self):
         result = self.result
@@ -197,9 +206,14 @@ def _scale(ax, k, bottom, caption):
     for rank in range(1, k + 1):
         ax.plot([rank, rank], [0, -0.25], color="black", linewidth=1.2)
         ax.annotate(
-            str(rank), xy=(rank, -0.25), xytext=(0, 2), textcoords="offset points", ha="center",
-            va="bottom", fontsize="small",
-        )  # fmt: skip
+            str(rank),
+            xy=(rank, -0.25),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize="small",
+        )
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)

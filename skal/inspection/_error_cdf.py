@@ -105,9 +105,14 @@ class ErrorCDFDisplay:
             As :func:`skal.metrics.normalized_error_cdf`.
         """
         cdf = normalized_error_cdf(
-            results, score=score, greater_is_better=greater_is_better, best_score=best_score,
-            label_budgets=label_budgets, include_initial=include_initial, baseline=baseline,
-        )  # fmt: skip
+            results,
+            score=score,
+            greater_is_better=greater_is_better,
+            best_score=best_score,
+            label_budgets=label_budgets,
+            include_initial=include_initial,
+            baseline=baseline,
+        )
         return cls(cdf, baseline=baseline).plot(ax, x_range=x_range, legend=legend, line_kw=line_kw)
 
     def plot(self, ax=None, *, x_range=None, legend="box", line_kw=None):
@@ -162,9 +167,11 @@ class ErrorCDFDisplay:
             areas.append(np.diff(np.clip(steps, left, right)) @ heights[:-1])
 
         self.ax_.set(
-            xlim=(left, right), ylim=(-0.02, 1.02),
-            xlabel=f"Error relative to {grey}", ylabel="Share of settings with at most this error",
-        )  # fmt: skip
+            xlim=(left, right),
+            ylim=(-0.02, 1.02),
+            xlabel=f"Error relative to {grey}",
+            ylabel="Share of settings with at most this error",
+        )
         if legend == "box":
             best_first = [self.lines_[i] for i in np.argsort(areas, kind="stable")[::-1]]
             self.ax_.legend(handles=best_first, frameon=False, loc="upper left")

@@ -135,9 +135,14 @@ class LearningCurveDisplay:
             score_name = str(score).replace("_", " ")
             score_name = score_name[:1].upper() + score_name[1:]
         return cls(n_labels, scores, score_name=score_name).plot(
-            ax, baseline=baseline, relative_to=relative_to, error=error, legend=legend,
-            line_kw=line_kw, fill_kw=fill_kw,
-        )  # fmt: skip
+            ax,
+            baseline=baseline,
+            relative_to=relative_to,
+            error=error,
+            legend=legend,
+            line_kw=line_kw,
+            fill_kw=fill_kw,
+        )
 
     def plot(
         self,

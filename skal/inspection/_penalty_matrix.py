@@ -124,14 +124,24 @@ class PenaltyMatrixDisplay:
             As :func:`skal.metrics.pairwise_penalty_matrix`.
         """
         matrix, names, n_settings = count_wins(
-            results, score=score, greater_is_better=greater_is_better, threshold=threshold,
-            test=test, label_budgets=label_budgets, include_initial=include_initial,
+            results,
+            score=score,
+            greater_is_better=greater_is_better,
+            threshold=threshold,
+            test=test,
+            label_budgets=label_budgets,
+            include_initial=include_initial,
             baseline=baseline,
-        )  # fmt: skip
+        )
         return cls(matrix, names, n_settings=n_settings).plot(
-            ax, order=order, cmap=cmap, values_format=values_format, colorbar=colorbar,
-            im_kw=im_kw, text_kw=text_kw,
-        )  # fmt: skip
+            ax,
+            order=order,
+            cmap=cmap,
+            values_format=values_format,
+            colorbar=colorbar,
+            im_kw=im_kw,
+            text_kw=text_kw,
+        )
 
     @classmethod
     def from_matrix(
@@ -177,9 +187,14 @@ class PenaltyMatrixDisplay:
             )
         values, names = matrix.to_numpy(dtype=np.float64), list(matrix.columns)
         return cls(values, names, n_settings=n_settings).plot(
-            ax, order=order, cmap=cmap, values_format=values_format, colorbar=colorbar,
-            im_kw=im_kw, text_kw=text_kw,
-        )  # fmt: skip
+            ax,
+            order=order,
+            cmap=cmap,
+            values_format=values_format,
+            colorbar=colorbar,
+            im_kw=im_kw,
+            text_kw=text_kw,
+        )
 
     def plot(
         self,
@@ -256,13 +271,17 @@ class PenaltyMatrixDisplay:
         self.average_text_ = np.array(
             [
                 _write(
-                    self.average_im_, j, bottom + 0.5, averages[j], values_format,
+                    self.average_im_,
+                    j,
+                    bottom + 0.5,
+                    averages[j],
+                    values_format,
                     ({"fontweight": "bold"} if best[j] else {}) | (text_kw or {}),
                 )
                 for j in range(n)
             ],
             dtype=object,
-        )  # fmt: skip
+        )
         _finish(self.ax_, names, bottom)
         if colorbar:
             bar = self.figure_.colorbar(self.im_, ax=self.ax_, fraction=0.046, pad=0.03)

@@ -306,14 +306,24 @@ class QueryDisplay:
     def _draw_picks(self, ax, numbers, marker_size):
         chosen = self.points[self.picks]
         self.picks_ = ax.scatter(
-            *chosen.T, s=5 * marker_size, facecolors="none", edgecolors="black", linewidths=1.6,
-            zorder=4, label="asked for",
-        )  # fmt: skip
+            *chosen.T,
+            s=5 * marker_size,
+            facecolors="none",
+            edgecolors="black",
+            linewidths=1.6,
+            zorder=4,
+            label="asked for",
+        )
         for place, (x, y) in enumerate(chosen if numbers else (), start=1):
             ax.annotate(
-                str(place), (x, y), xytext=(6, 5), textcoords="offset points", fontsize="small",
-                fontweight="bold", zorder=5,
-            )  # fmt: skip
+                str(place),
+                (x, y),
+                xytext=(6, 5),
+                textcoords="offset points",
+                fontsize="small",
+                fontweight="bold",
+                zorder=5,
+            )
 
 
 def _n_columns(X):

@@ -83,10 +83,18 @@ class Answers:
                 kind, value = ("skip", CANNOT_TELL) if missing else ("label", encode(label))
                 batch = self._batch_to_answer(place, waiting, annotator, kind, value)
                 if batch is not None:
-                    events.append(self._event(
-                        kind, place, annotator, value, batch, seconds=took, source=source,
-                        uid=_uid(uid, len(events), len(rows)),
-                    ))  # fmt: skip
+                    events.append(
+                        self._event(
+                            kind,
+                            place,
+                            annotator,
+                            value,
+                            batch,
+                            seconds=took,
+                            source=source,
+                            uid=_uid(uid, len(events), len(rows)),
+                        )
+                    )
             self._store(events, _said(rows, "label"))
         self._rounds.keep_going()
 
@@ -133,10 +141,17 @@ class Answers:
                     "Use undo() to take an answer back."
                 )
             events = [
-                self._event("skip", place, annotator, _REASONS[reason], waiting[place].batch,
-                            source=source, uid=_uid(uid, i, len(rows)))
+                self._event(
+                    "skip",
+                    place,
+                    annotator,
+                    _REASONS[reason],
+                    waiting[place].batch,
+                    source=source,
+                    uid=_uid(uid, i, len(rows)),
+                )
                 for i, place in enumerate(rows)
-            ]  # fmt: skip
+            ]
             self._store(events, _said(rows, "answer"))
         self._rounds.keep_going()
 

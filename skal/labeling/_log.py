@@ -218,9 +218,18 @@ def new_event(
 ):
     """Return an event of now, with a uid of its own unless the answerer made one."""
     return Event(
-        None, uid or uuid.uuid4().hex, time.time(), kind, row, annotator, value,
-        None if seconds is None else float(seconds), batch, ref, source,
-    )  # fmt: skip
+        None,
+        uid or uuid.uuid4().hex,
+        time.time(),
+        kind,
+        row,
+        annotator,
+        value,
+        None if seconds is None else float(seconds),
+        batch,
+        ref,
+        source,
+    )
 
 
 def new_batch(round, strategy, seed, n_labels, training):

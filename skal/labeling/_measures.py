@@ -71,8 +71,9 @@ class Measures:
             return None
         value = getattr(self.stopping, "value_", None)
         name = type(self.stopping).__name__
-        return Stop(name, value if isinstance(value, (int, float)) else None,
-                    model.round, len(job.labels))  # fmt: skip
+        return Stop(
+            name, value if isinstance(value, (int, float)) else None, model.round, len(job.labels)
+        )
 
 
 def _compared(n, root_seed):

@@ -30,9 +30,20 @@ def progress_frame(fold, log):
 
 
 _COLUMNS = (
-    "round", "strategy", "n_asked", "n_labeled", "n_skipped", "n_undone", "median_seconds",
-    "audit_value", "audit_low", "audit_high", "kappa_to_previous", "agreement", "error",
-)  # fmt: skip
+    "round",
+    "strategy",
+    "n_asked",
+    "n_labeled",
+    "n_skipped",
+    "n_undone",
+    "median_seconds",
+    "audit_value",
+    "audit_low",
+    "audit_high",
+    "kappa_to_previous",
+    "agreement",
+    "error",
+)
 
 
 def _batch_row(fold, batch, asks, outcomes):
@@ -42,16 +53,20 @@ def _batch_row(fold, batch, asks, outcomes):
     result = json.loads(outcomes[batch.training].result) if batch.training in outcomes else {}
     value, low, high, _ = result.get("audit", (nan, nan, nan, 0))
     return (
-        batch.round, batch.strategy, len(asks),
+        batch.round,
+        batch.strategy,
+        len(asks),
         sum("label" in kind for kind in kinds),
         sum(kind == {"skip"} for kind in kinds),
         fold.n_undone(batch.id),
         float(np.median(seconds)) if seconds else nan,
-        value, low, high,
+        value,
+        low,
+        high,
         result.get("kappa", nan),
         _agreement(fold, asks),
         None,
-    )  # fmt: skip
+    )
 
 
 def _agreement(fold, asks):

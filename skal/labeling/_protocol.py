@@ -57,9 +57,17 @@ class Conversation:
     """
 
     def __init__(
-        self, session, *, show="row", columns=None, answer="one", classes=None, shortcuts=None,
-        proposal=False, guide="",
-    ):  # fmt: skip
+        self,
+        session,
+        *,
+        show="row",
+        columns=None,
+        answer="one",
+        classes=None,
+        shortcuts=None,
+        proposal=False,
+        guide="",
+    ):
         if answer not in ANSWERS:
             raise ValueError(f"'answer' must be one of {ANSWERS}. Got {answer!r} instead.")
         self.session = session
@@ -165,9 +173,13 @@ class Conversation:
         return "Taken back: the last answer."
 
     _acts = {
-        "hello": _hello, "label": _label, "number": _number, "skip": _skip, "later": _later,
+        "hello": _hello,
+        "label": _label,
+        "number": _number,
+        "skip": _skip,
+        "later": _later,
         "undo": _undo,
-    }  # fmt: skip
+    }
 
     # ------------------------------------------------------------------ plumbing
 

@@ -60,9 +60,18 @@ class Rounds:
     """
 
     def __init__(
-        self, learner, store, fold, names, settings, resolve, reserve, root_seed, stopping,
+        self,
+        learner,
+        store,
+        fold,
+        names,
+        settings,
+        resolve,
+        reserve,
+        root_seed,
+        stopping,
         background,
-    ):  # fmt: skip
+    ):
         self.store, self.log, self.names, self.settings = store, store.log, names, settings
         self.resolve, self.reserve, self.root_seed = resolve, reserve, root_seed
         self.trainer = Trainer(learner, names, root_seed)

@@ -167,22 +167,43 @@ class LabelingSession(Answers, Overview):
     """
 
     def __init__(
-        self, learner, X, *, store=None, y=None, key=None, classes=None, n_instances=10,
-        n_initial=20, audit=0.1, again=0.0, refit="batch", background=False, annotator=None,
-        lease=600.0, stopping=None, resolve="latest", on_change="raise", random_state=None,
-    ):  # fmt: skip
+        self,
+        learner,
+        X,
+        *,
+        store=None,
+        y=None,
+        key=None,
+        classes=None,
+        n_instances=10,
+        n_initial=20,
+        audit=0.1,
+        again=0.0,
+        refit="batch",
+        background=False,
+        annotator=None,
+        lease=600.0,
+        stopping=None,
+        resolve="latest",
+        on_change="raise",
+        random_state=None,
+    ):
         settings = {
-            "n_instances": n_instances, "n_initial": n_initial, "audit": audit, "again": again,
+            "n_instances": n_instances,
+            "n_initial": n_initial,
+            "audit": audit,
+            "again": again,
             "refit": refit,
-        }  # fmt: skip
+        }
         check_parameters(learner, settings, lease, resolve, on_change)
         self.X = X.tocsr() if sparse.issparse(X) else X
         self.classes_given = None if classes is None else list(classes)
         self.annotator, self.lease = check_annotator(annotator), float(lease)
         self.store, self._owns_store = open_store(store)
         try:
-            self._open(learner, y, key, settings, resolve, on_change, random_state, stopping,
-                       background)  # fmt: skip
+            self._open(
+                learner, y, key, settings, resolve, on_change, random_state, stopping, background
+            )
         except BaseException:
             if self._owns_store:
                 self.store.close()
@@ -204,9 +225,17 @@ class LabelingSession(Answers, Overview):
         reserve = [name for name, _ in meta["reserve"]]
         self._names = names
         self._rounds = Rounds(
-            clone(learner), self.store, fold, names, settings, resolve, reserve,
-            meta["root_seed"], stopping, background,
-        )  # fmt: skip
+            clone(learner),
+            self.store,
+            fold,
+            names,
+            settings,
+            resolve,
+            reserve,
+            meta["root_seed"],
+            stopping,
+            background,
+        )
         self._final = None
         if y is not None:
             import_labels(log, names, fold, y, meta["id"], resolve, self._checked_labels)

@@ -201,7 +201,7 @@ def _event(label, ask, store_id, annotator):
     uid = blake2b(whole.encode(), digest_size=16).hexdigest()
     return new_event(
         kind, ask.row, annotator, value=value, batch=ask.batch, source="sheet", uid=uid
-    )  # fmt: skip
+    )
 
 
 def bad_cells(path, wrong):

@@ -100,9 +100,14 @@ def check_pool(log, names, fold, reserve, on_change, root_seed):
         return
     check_rows(names, {name: known[name] for name in asked}, on_change, rng, also=known)
     check_rows(
-        names, {name: known[name] for name in kept}, on_change, rng, also=known,
-        what="rows kept for the estimate of accuracy", when="the session began",
-    )  # fmt: skip
+        names,
+        {name: known[name] for name in kept},
+        on_change,
+        rng,
+        also=known,
+        what="rows kept for the estimate of accuracy",
+        when="the session began",
+    )
 
 
 def _trusted(log):

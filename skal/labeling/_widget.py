@@ -88,14 +88,28 @@ class Labeler(anywidget.AnyWidget):
     _closed = None  # of a widget whose options would not do
 
     def __init__(
-        self, session, *, show="row", columns=None, answer="one", classes=None, shortcuts=None,
-        proposal=False, guide="",
-    ):  # fmt: skip
+        self,
+        session,
+        *,
+        show="row",
+        columns=None,
+        answer="one",
+        classes=None,
+        shortcuts=None,
+        proposal=False,
+        guide="",
+    ):
         self._watching, self._closed = False, Event()
         self._conversation = Conversation(
-            session, show=show, columns=columns, answer=answer, classes=classes,
-            shortcuts=shortcuts, proposal=proposal, guide=guide,
-        )  # fmt: skip
+            session,
+            show=show,
+            columns=columns,
+            answer=answer,
+            classes=classes,
+            shortcuts=shortcuts,
+            proposal=proposal,
+            guide=guide,
+        )
         session.background = True  # an answer is replied to before anything trains
         super().__init__()
         self.on_msg(self._receive)

@@ -194,10 +194,11 @@ def _wilcoxon_holm(areas):
     """p-values of the pairs by Wilcoxon's signed ranks, after Holm's correction."""
     pairs = list(combinations(range(areas.shape[1]), 2))
     raw = [
-        1.0 if (areas[:, i] == areas[:, j]).all() else
-        stats.wilcoxon(areas[:, i], areas[:, j], zero_method="zsplit").pvalue
+        1.0
+        if (areas[:, i] == areas[:, j]).all()
+        else stats.wilcoxon(areas[:, i], areas[:, j], zero_method="zsplit").pvalue
         for i, j in pairs
-    ]  # fmt: skip
+    ]
     pvalues = np.eye(areas.shape[1])
     for (i, j), adjusted in zip(pairs, holm_correction(raw), strict=True):
         pvalues[i, j] = pvalues[j, i] = adjusted

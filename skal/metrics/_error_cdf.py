@@ -127,11 +127,14 @@ def normalized_error_cdf(
     references = [baseline_of(setting, baseline) for setting in settings]
     rounds = [
         budget_rounds(
-            setting, label_budgets, baseline=baseline, greater_is_better=greater_is_better,
+            setting,
+            label_budgets,
+            baseline=baseline,
+            greater_is_better=greater_is_better,
             include_initial=include_initial,
         )
         for setting in settings
-    ]  # fmt: skip
+    ]
     check_any_rounds(settings, rounds)
     complete = complete_rounds(settings, rounds, names)
     if not any(map(len, complete)):

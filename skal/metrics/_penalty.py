@@ -148,9 +148,15 @@ def pairwise_penalty_matrix(
     import pandas as pd
 
     matrix, names, _ = count_wins(
-        results, score=score, greater_is_better=greater_is_better, threshold=threshold, test=test,
-        label_budgets=label_budgets, include_initial=include_initial, baseline=baseline,
-    )  # fmt: skip
+        results,
+        score=score,
+        greater_is_better=greater_is_better,
+        threshold=threshold,
+        test=test,
+        label_budgets=label_budgets,
+        include_initial=include_initial,
+        baseline=baseline,
+    )
     return pd.DataFrame(matrix, index=pd.Index(names, name="strategy"), columns=names)
 
 
@@ -165,11 +171,14 @@ def count_wins(
     critical = [critical_value(threshold, test, check_runs(setting)) for setting in settings]
     rounds = [
         budget_rounds(
-            setting, label_budgets, baseline=baseline, greater_is_better=greater_is_better,
+            setting,
+            label_budgets,
+            baseline=baseline,
+            greater_is_better=greater_is_better,
             include_initial=include_initial,
         )
         for setting in settings
-    ]  # fmt: skip
+    ]
     check_any_rounds(settings, rounds, stacklevel=4)
     complete = complete_rounds(settings, rounds, names, stacklevel=4)
 

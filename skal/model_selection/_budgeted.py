@@ -209,10 +209,16 @@ class BudgetedActiveLearner(DelegatingMixin, MetaEstimatorMixin, BaseEstimator):
         learner = seeded_learner(self.learner, seed)
         rounds, estimators = [], []
         steps = simulate(
-            learner, X, y,
-            n_initial=self.n_initial, n_instances=self.n_instances, budget=self.budget, seed=seed,
-            oracle=self.oracle, params=fit_params,
-        )  # fmt: skip
+            learner,
+            X,
+            y,
+            n_initial=self.n_initial,
+            n_instances=self.n_instances,
+            budget=self.budget,
+            seed=seed,
+            oracle=self.oracle,
+            params=fit_params,
+        )
         if self.stopping is not None:
             stopping = clone(self.stopping)
             steps = until_stopped(steps, stopping, learner, X)

@@ -189,9 +189,13 @@ def comparison_settings(learner, X, y, scores, plan):
 def _run_settings(run, strategy):
     rows = joblib.hash((np.asarray(run.train), np.asarray(run.test)))
     return {
-        "name": strategy.name, "repeat": run.repeat, "split": run.split, "seed": run.seed,
-        "rows of the split": rows, **strategy.settings,
-    }  # fmt: skip
+        "name": strategy.name,
+        "repeat": run.repeat,
+        "split": run.split,
+        "seed": run.seed,
+        "rows of the split": rows,
+        **strategy.settings,
+    }
 
 
 def describe(name, value):

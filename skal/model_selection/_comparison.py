@@ -223,11 +223,21 @@ def compare_strategies(
     {'random': 6, 'margin': 6}
     """
     X, y = check_arguments(
-        "compare_strategies", learner, X, y,
-        n_initial=n_initial, n_instances=n_instances, budget=budget, n_repeats=n_repeats,
-        n_jobs=n_jobs, random_state=random_state, stratify_initial=stratify_initial,
-        return_queried=return_queried, progress_bar=progress_bar, error_score=error_score,
-    )  # fmt: skip
+        "compare_strategies",
+        learner,
+        X,
+        y,
+        n_initial=n_initial,
+        n_instances=n_instances,
+        budget=budget,
+        n_repeats=n_repeats,
+        n_jobs=n_jobs,
+        random_state=random_state,
+        stratify_initial=stratify_initial,
+        return_queried=return_queried,
+        progress_bar=progress_bar,
+        error_score=error_score,
+    )
     strategies = _check_strategies(strategies)
     check_oracle(oracle, "compare_strategies")
     check_stopping(stopping, "compare_strategies")
@@ -253,19 +263,27 @@ def compare_strategies(
     places = [(run, strategy) for run in runs for strategy in described]
     cells = [
         delayed_cell(
-            clone(learner).set_params(query_strategy=strategies[name]), X, y, run, scores,
+            clone(learner).set_params(query_strategy=strategies[name]),
+            X,
+            y,
+            run,
+            scores,
             {"strategy": name, "repeat": run.repeat, "split": run.split},
-            error_score=error_score, return_queried=return_queried, plan=plan,
+            error_score=error_score,
+            return_queried=return_queried,
+            plan=plan,
             where=f"strategy {name!r}, repeat {run.repeat}",
             store=None if store is None else partial(store.save, run, StrategyRuns(name, settings)),
         )
         for run, (name, settings) in places
-    ]  # fmt: skip
+    ]
     results = run_parallel(
-        cells, n_jobs=n_jobs, progress_bar=progress_bar,
+        cells,
+        n_jobs=n_jobs,
+        progress_bar=progress_bar,
         finished=dict if store is None else partial(store.load_all, places, return_queried),
         kept="" if store is None else store.remark,
-    )  # fmt: skip
+    )
     order = {name: place for place, name in enumerate(strategies)}
     return results.sort_values("strategy", key=lambda s: s.map(order), kind="stable").reset_index(
         drop=True
@@ -428,8 +446,11 @@ def _ratio(area, reference, confidence, **how):
         ratio, error = np.nan, np.nan
     half = half_width(error, len(area), confidence)
     return {
-        "ratio": ratio, "ratio_se": error, "ratio_low": ratio - half, "ratio_high": ratio + half
-    }  # fmt: skip
+        "ratio": ratio,
+        "ratio_se": error,
+        "ratio_low": ratio - half,
+        "ratio_high": ratio + half,
+    }
 
 
 def _test(area, reference, confidence, **how):

@@ -155,17 +155,32 @@ def active_learning_curve(
     ['split', 'round', 'n_labels', 'accuracy', 'fit_time', 'query_time']
     """
     X, y = check_arguments(
-        "active_learning_curve", learner, X, y,
-        n_initial=n_initial, n_instances=n_instances, budget=budget, n_jobs=n_jobs,
-        random_state=random_state, stratify_initial=stratify_initial,
-        return_queried=return_queried, progress_bar=progress_bar, error_score=error_score,
-    )  # fmt: skip
+        "active_learning_curve",
+        learner,
+        X,
+        y,
+        n_initial=n_initial,
+        n_instances=n_instances,
+        budget=budget,
+        n_jobs=n_jobs,
+        random_state=random_state,
+        stratify_initial=stratify_initial,
+        return_queried=return_queried,
+        progress_bar=progress_bar,
+        error_score=error_score,
+    )
     check_oracle(oracle, "active_learning_curve")
     scores = make_scorer_of(learner, scoring)
     runs = make_runs(
-        learner, X, y,
-        cv=cv, n_repeats=None, groups=groups, budget=budget, root=draw_seed(random_state),
-    )  # fmt: skip
+        learner,
+        X,
+        y,
+        cv=cv,
+        n_repeats=None,
+        groups=groups,
+        budget=budget,
+        root=draw_seed(random_state),
+    )
     plan = {
         "n_initial": n_initial,
         "n_instances": n_instances,
@@ -176,10 +191,17 @@ def active_learning_curve(
     }
     cells = [
         delayed_cell(
-            learner, X, y, run, scores, {"split": run.split},
-            error_score=error_score, return_queried=return_queried, plan=plan,
+            learner,
+            X,
+            y,
+            run,
+            scores,
+            {"split": run.split},
+            error_score=error_score,
+            return_queried=return_queried,
+            plan=plan,
             where=f"split {run.split}",
         )
         for run in runs
-    ]  # fmt: skip
+    ]
     return run_parallel(cells, n_jobs=n_jobs, progress_bar=progress_bar)

@@ -140,9 +140,14 @@ class RelevanceProcess(MaternProcess):
         bounds = [(value - far, value + far) for value in middle]
         bounds[-2] = np.log(NOISES[0]), np.log(NOISES[-1])
         place = minimize(
-            negative_log_posterior, middle, (middle, Z, Y, weight), "L-BFGS-B", jac=True,
-            bounds=bounds, options=_CLIMB,
-        ).x  # fmt: skip
+            negative_log_posterior,
+            middle,
+            (middle, Z, Y, weight),
+            "L-BFGS-B",
+            jac=True,
+            bounds=bounds,
+            options=_CLIMB,
+        ).x
         return np.exp(place[:-2] / 2), np.exp(place[-2]), np.exp(place[-1])
 
     def _start(self, Z, Y, weight, rng):

@@ -35,9 +35,9 @@ def least_squares_weights(predictions, y, weight):
     n_parts = predictions.shape[1]
     root = np.sqrt(weight)
     pull = np.sqrt(_PULL)
-    A = np.vstack([
-        root[:, None] * predictions, pull * np.eye(n_parts), np.full((1, n_parts), _CONSTRAINT)
-    ])  # fmt: skip
+    A = np.vstack(
+        [root[:, None] * predictions, pull * np.eye(n_parts), np.full((1, n_parts), _CONSTRAINT)]
+    )
     b = np.concatenate([root * y, np.full(n_parts, pull / n_parts), [_CONSTRAINT]])
     shares, _ = nnls(A, b)
     return shares / shares.sum()

@@ -128,10 +128,12 @@ def _from_objects(values):
     if all(isinstance(value, datetime.time) for value in known):
         day = datetime.date(1970, 1, 1)
         return np.array(
-            [None if v is None else datetime.datetime.combine(day, v.replace(tzinfo=None))
-             for v in values],
+            [
+                None if v is None else datetime.datetime.combine(day, v.replace(tzinfo=None))
+                for v in values
+            ],
             dtype="datetime64[us]",
-        )  # fmt: skip
+        )
     if all(isinstance(value, _DURATIONS) for value in known):
         return _seconds(np.array(values.tolist(), dtype="timedelta64[us]"))
     return values

@@ -194,9 +194,12 @@ class DeAn(PosteriorStrategy):
         random_state=None,
     ):
         super().__init__(
-            estimator, n_passes=n_passes, selector=selector, device=device,
+            estimator,
+            n_passes=n_passes,
+            selector=selector,
+            device=device,
             random_state=random_state,
-        )  # fmt: skip
+        )
         self.n_clusters = n_clusters
         self.linkage = linkage
         self.beta = beta

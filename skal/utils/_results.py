@@ -4,9 +4,16 @@ import numpy as np
 
 # What a frame of results has beside scores.
 RESERVED_COLUMNS = (
-    "strategy", "repeat", "split", "round", "n_labels", "fit_time", "query_time", "queried",
+    "strategy",
+    "repeat",
+    "split",
+    "round",
+    "n_labels",
+    "fit_time",
+    "query_time",
+    "queried",
     "stopped",
-)  # fmt: skip
+)
 
 
 def score_column(results, score):

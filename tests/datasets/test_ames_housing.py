@@ -35,8 +35,14 @@ def test_house_prices_layout(tmp_path):
     bunch = fetch_ames_housing(path=write(tmp_path, HOUSE_PRICES))
     assert bunch.feature_names == list(bunch.data.columns)
     assert bunch.feature_names == [
-        "MSSubClass", "LotFrontage", "Alley", "Neighborhood", "MasVnrType", "GrLivArea", "SaleType"
-    ]  # fmt: skip
+        "MSSubClass",
+        "LotFrontage",
+        "Alley",
+        "Neighborhood",
+        "MasVnrType",
+        "GrLivArea",
+        "SaleType",
+    ]
     assert bunch.data["MSSubClass"].dtype == np.int64
     assert bunch.data["LotFrontage"].dtype == np.float64
     assert bunch.data["LotFrontage"].isna().tolist() == [False, True, False]
@@ -56,9 +62,15 @@ def test_house_prices_layout(tmp_path):
 def test_de_cock_layout_gets_the_same_names(tmp_path):
     data, target = fetch_ames_housing(path=str(write(tmp_path, DE_COCK)), return_X_y=True)
     assert list(data.columns) == [
-        "MSSubClass", "LotFrontage", "Alley", "Neighborhood", "MasVnrType", "GrLivArea",
-        "YearRemodAdd", "SaleType",
-    ]  # fmt: skip
+        "MSSubClass",
+        "LotFrontage",
+        "Alley",
+        "Neighborhood",
+        "MasVnrType",
+        "GrLivArea",
+        "YearRemodAdd",
+        "SaleType",
+    ]
     assert data["SaleType"].tolist() == ["WD", "New"]
     assert data["MasVnrType"].isna().tolist() == [False, True]
     assert data["MSSubClass"].tolist() == [20, 20]
@@ -120,8 +132,10 @@ def test_openml(monkeypatch, tmp_path):
     assert (asked[0]["data_home"], asked[0]["n_retries"], asked[0]["delay"]) == (tmp_path, 1, 0.5)
     assert list(bunch.data.columns) == ["LotFrontage", "Alley", "MasVnrType", "Street", "GrLivArea"]
     assert bunch.categories == {
-        "Alley": ["Pave"], "MasVnrType": ["None"], "Street": ["Grvl", "Pave"]
-    }  # fmt: skip
+        "Alley": ["Pave"],
+        "MasVnrType": ["None"],
+        "Street": ["Grvl", "Pave"],
+    }
     assert bunch.data["MasVnrType"].isna().tolist() == [False, True, True]
     assert bunch.data["Street"].tolist() == ["Pave", "Grvl", "Pave"]
     assert bunch.target.dtype == np.float64

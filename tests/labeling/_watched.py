@@ -37,9 +37,9 @@ class WatchedSession(LabelingSession):
 
     def next(self, annotator=None):
         task = super().next(annotator)
-        return task if task is None or self.proposal is None else task._replace(
-            proposal=self.proposal
-        )  # fmt: skip
+        return (
+            task if task is None or self.proposal is None else task._replace(proposal=self.proposal)
+        )
 
     @property
     def events(self):
@@ -54,8 +54,12 @@ class WatchedSession(LabelingSession):
     @property
     def skipped(self):
         fold = self.store.fold()
-        rows = [row for row in fold.asked_rows() for one in fold.current(row).values()
-                if one.kind == "skip"]  # fmt: skip
+        rows = [
+            row
+            for row in fold.asked_rows()
+            for one in fold.current(row).values()
+            if one.kind == "skip"
+        ]
         return sorted(int(row) for row in rows)
 
     @property

@@ -34,19 +34,30 @@ def lab(tmp_path_factory):
     pytest.importorskip("anywidget", reason="needs skal[notebook]")
     folder = tmp_path_factory.mktemp("lab")
     names = [
-        "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR",
-        "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR",
-    ]  # fmt: skip
+        "JUPYTER_CONFIG_DIR",
+        "JUPYTER_DATA_DIR",
+        "JUPYTER_RUNTIME_DIR",
+        "IPYTHONDIR",
+        "JUPYTERLAB_SETTINGS_DIR",
+        "JUPYTERLAB_WORKSPACES_DIR",
+    ]
     own = {name: str(folder / name.lower()) for name in names}
     own |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     token = secrets.token_hex(16)
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
-        "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
-        "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={folder}",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={token}",
+        "--LabApp.expose_app_in_browser=True",
+        f"--ServerApp.root_dir={folder}",
+    ]
     log = (folder / "log").open("wb")
     server = subprocess.Popen(command, env={**os.environ, **own}, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
@@ -81,15 +92,22 @@ def open_notebook(lab, page):
     def open_notebook(name, cells):
         content = {
             "cells": [
-                {"cell_type": "code", "execution_count": None, "id": f"c{place}", "metadata": {},
-                 "outputs": [], "source": source}
+                {
+                    "cell_type": "code",
+                    "execution_count": None,
+                    "id": f"c{place}",
+                    "metadata": {},
+                    "outputs": [],
+                    "source": source,
+                }
                 for place, source in enumerate(cells)
             ],
             "metadata": {
                 "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
             },
-            "nbformat": 4, "nbformat_minor": 5,
-        }  # fmt: skip
+            "nbformat": 4,
+            "nbformat_minor": 5,
+        }
         (folder / f"{name}.ipynb").write_text(json.dumps(content))
         page.goto(f"{address}/doc/tree/{name}.ipynb?token={token}&reset")
         page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext")

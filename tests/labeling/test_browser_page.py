@@ -216,8 +216,9 @@ def test_the_next_rows_come_by_themselves_after_a_training(open_page, page, expe
 
 
 def test_a_training_that_fails_is_said(open_page, page, expect):
-    session = watched(TEXTS, ["cat", "dog"], 2, model=DummyClassifier(strategy="constant"),
-                      background=True)  # fmt: skip
+    session = watched(
+        TEXTS, ["cat", "dog"], 2, model=DummyClassifier(strategy="constant"), background=True
+    )
     root = open_page(session)
     for row in (0, 1):
         expect(root.locator(".skal-text")).to_have_text(f"text {row}")

@@ -73,9 +73,19 @@ def test_plain_values_are_plain_json():
 
 
 @pytest.mark.parametrize(
-    "value", [None, np.nan, float("nan"), np.float32("nan"), np.datetime64("NaT"), pd.NaT, pd.NA,
-              [1.0, None], [[np.nan]]]
-)  # fmt: skip
+    "value",
+    [
+        None,
+        np.nan,
+        float("nan"),
+        np.float32("nan"),
+        np.datetime64("NaT"),
+        pd.NaT,
+        pd.NA,
+        [1.0, None],
+        [[np.nan]],
+    ],
+)
 def test_missing_values_are_no_label(value):
     assert is_missing(value)
     with pytest.raises(TypeError, match="no label: skip the row"):
@@ -83,9 +93,20 @@ def test_missing_values_are_no_label(value):
 
 
 @pytest.mark.parametrize(
-    "value", [(1, 2), {"a": 1}, b"x", 1j, np.complex64(1), np.array([1]), {1}, object(), print,
-              datetime.date(2026, 1, 1)]
-)  # fmt: skip
+    "value",
+    [
+        (1, 2),
+        {"a": 1},
+        b"x",
+        1j,
+        np.complex64(1),
+        np.array([1]),
+        {1},
+        object(),
+        print,
+        datetime.date(2026, 1, 1),
+    ],
+)
 def test_other_types_are_refused(value):
     assert not is_missing(value)
     with pytest.raises(TypeError, match="A label must be"):

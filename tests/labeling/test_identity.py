@@ -69,9 +69,16 @@ def test_added_columns_do_not_count_and_lost_ones_are_named(table):
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("size", 0.5), ("size", np.nan), ("town", "ulm"), ("lift", None), ("rooms", 100),
-     ("huge", 2**60 + 6), ("sold", pd.Timestamp("2020-01-06 12:00"))],
-)  # fmt: skip
+    [
+        ("size", 0.5),
+        ("size", np.nan),
+        ("town", "ulm"),
+        ("lift", None),
+        ("rooms", 100),
+        ("huge", 2**60 + 6),
+        ("sold", pd.Timestamp("2020-01-06 12:00")),
+    ],
+)
 def test_digest_sees_every_edited_cell(table, column, value):
     edited = table.astype({"lift": object})
     edited.loc[5, column] = value

@@ -40,11 +40,21 @@ def test_a_view_has_all_that_is_shown():
     session, conversation = start(guide="Is it <b>?")
     view = Front(conversation).view
     assert view == {
-        "uid": "uid-0001", "token": view["token"], "state": "asking",
-        "item": {"kind": "text", "text": "text 0"}, "answer": "one", "classes": ["cat", "dog"],
-        "keys": [["1"], ["2"]], "proposal": None, "guide": "Is it <b>?", "done": 0, "total": 4,
-        "count": "0 of 4 in this batch, 0 labelled in all", "message": "", "error": False,
-    }  # fmt: skip
+        "uid": "uid-0001",
+        "token": view["token"],
+        "state": "asking",
+        "item": {"kind": "text", "text": "text 0"},
+        "answer": "one",
+        "classes": ["cat", "dog"],
+        "keys": [["1"], ["2"]],
+        "proposal": None,
+        "guide": "Is it <b>?",
+        "done": 0,
+        "total": 4,
+        "count": "0 of 4 in this batch, 0 labelled in all",
+        "message": "",
+        "error": False,
+    }
 
 
 def test_answers_skips_and_undo():
@@ -175,13 +185,23 @@ def test_a_picture_is_made_once():
 @pytest.mark.parametrize(
     "message",
     [
-        None, 3, "label", [], {}, {"act": "delete"}, {"act": ["label"]}, {"act": "label"},
-        {"act": "label", "uid": 3}, {"act": "label", "uid": "short"},
-        {"act": "label", "uid": "x" * 65}, {"act": "undo"},
+        None,
+        3,
+        "label",
+        [],
+        {},
+        {"act": "delete"},
+        {"act": ["label"]},
+        {"act": "label"},
+        {"act": "label", "uid": 3},
+        {"act": "label", "uid": "short"},
+        {"act": "label", "uid": "x" * 65},
+        {"act": "undo"},
         *({"choice": choice} for choice in (None, -1, 2, 1.0, True, "1", [0], 2**70)),
-        {"choices": [0]}, {"act": "number", "text": "3"},
+        {"choices": [0]},
+        {"act": "number", "text": "3"},
     ],
-)  # fmt: skip
+)
 def test_wrong_messages_store_nothing(message):
     session, conversation = start()
     token = conversation.view()["token"]
@@ -240,10 +260,17 @@ def test_wrong_shortcuts(shortcuts, message):
 @pytest.mark.parametrize(
     "text, value",
     [
-        ("3", 3), ("-4", -4), ("\u22124", -4), ("1.50", 1.5), ("1,5", 1.5), ("1e3", 1000.0),
-        ("0,1234", 0.1234), (".5", 0.5), ("123456789012345678901", 123456789012345678901),
+        ("3", 3),
+        ("-4", -4),
+        ("\u22124", -4),
+        ("1.50", 1.5),
+        ("1,5", 1.5),
+        ("1e3", 1000.0),
+        ("0,1234", 0.1234),
+        (".5", 0.5),
+        ("123456789012345678901", 123456789012345678901),
     ],
-)  # fmt: skip
+)
 def test_numbers(text, value):
     number = parse_number(text)
     assert number == value and type(number) is type(value)
@@ -252,12 +279,21 @@ def test_numbers(text, value):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("", "Type a number"), ("  ", "Type a number"), (None, "Type a number"),
-        (3, "Type a number"), ("1,234", "may be two numbers"), ("1,234.5", "may be two"),
-        ("1,2,3", "may be two"), ("cat", "no number"), ("1_000", "no number"), ("nan", "finite"),
-        ("inf", "finite"), ("1e999", "finite"), ("0x10", "no number"),
+        ("", "Type a number"),
+        ("  ", "Type a number"),
+        (None, "Type a number"),
+        (3, "Type a number"),
+        ("1,234", "may be two numbers"),
+        ("1,234.5", "may be two"),
+        ("1,2,3", "may be two"),
+        ("cat", "no number"),
+        ("1_000", "no number"),
+        ("nan", "finite"),
+        ("inf", "finite"),
+        ("1e999", "finite"),
+        ("0x10", "no number"),
     ],
-)  # fmt: skip
+)
 def test_no_numbers(text, message):
     with pytest.raises(Refused, match=message):
         parse_number(text)

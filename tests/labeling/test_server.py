@@ -54,8 +54,11 @@ def own(place):
 
 def test_the_page_and_its_files(place):
     for name, start in (
-        ("", b"<!doctype html>"), ("page.js", b"//"), ("labeler.js", b"//"), ("labeler.css", b"/*")
-    ):  # fmt: skip
+        ("", b"<!doctype html>"),
+        ("page.js", b"//"),
+        ("labeler.js", b"//"),
+        ("labeler.css", b"/*"),
+    ):
         status, headers, body = request(place, path=place.path + name)
         assert status == 200 and body.startswith(start)
         assert headers["X-Content-Type-Options"] == "nosniff"
@@ -87,10 +90,24 @@ def test_localhost_is_this_machine_too(place):
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/api", "/page.js", "{short}", "{wrong}", "{noslash}", "{path}../", "{path}..%2f..%2f",
-     "{path}../../setup.cfg", "{path}labeler.js/", "{path}%2e%2e/_server.py", "{path}?x",
-     "http://elsewhere{path}", "*", "/\xe4\xf6/"],
-)  # fmt: skip
+    [
+        "/",
+        "/api",
+        "/page.js",
+        "{short}",
+        "{wrong}",
+        "{noslash}",
+        "{path}../",
+        "{path}..%2f..%2f",
+        "{path}../../setup.cfg",
+        "{path}labeler.js/",
+        "{path}%2e%2e/_server.py",
+        "{path}?x",
+        "http://elsewhere{path}",
+        "*",
+        "/\xe4\xf6/",
+    ],
+)
 def test_every_other_path_is_404(place, path):
     secret = place.path.strip("/")
     path = path.format(
@@ -108,10 +125,19 @@ def test_every_other_path_is_404(place, path):
 
 @pytest.mark.parametrize(
     "host",
-    [[], ["127.0.0.1"], ["evil.example"], ["evil.example:{port}"], ["127.0.0.1:1"],
-     ["127.0.0.1:{port}", "127.0.0.1:{port}"], ["127.0.0.1:{port}", "evil.example"],
-     ["localhost.evil.example:{port}"], ["LOCALHOST@evil:{port}"], ["0.0.0.0:{port}"]],
-)  # fmt: skip
+    [
+        [],
+        ["127.0.0.1"],
+        ["evil.example"],
+        ["evil.example:{port}"],
+        ["127.0.0.1:1"],
+        ["127.0.0.1:{port}", "127.0.0.1:{port}"],
+        ["127.0.0.1:{port}", "evil.example"],
+        ["localhost.evil.example:{port}"],
+        ["LOCALHOST@evil:{port}"],
+        ["0.0.0.0:{port}"],
+    ],
+)
 def test_a_name_bound_to_this_address_is_421(place, host):
     host = [name.format(port=place.port) for name in host]
     assert request(place, host=host)[0] == 421
@@ -127,9 +153,16 @@ def test_another_site_is_403(place, site):
 
 @pytest.mark.parametrize(
     "origin",
-    [[], ["null"], ["http://evil.example"], ["http://127.0.0.1:1"], ["https://127.0.0.1:{port}"],
-     ["http://127.0.0.1:{port}", "http://evil.example"], ["http://localhost:{port}"]],
-)  # fmt: skip
+    [
+        [],
+        ["null"],
+        ["http://evil.example"],
+        ["http://127.0.0.1:1"],
+        ["https://127.0.0.1:{port}"],
+        ["http://127.0.0.1:{port}", "http://evil.example"],
+        ["http://localhost:{port}"],
+    ],
+)
 def test_a_foreign_origin_stores_nothing(place, origin):
     headers = [("Origin", value.format(port=place.port)) for value in origin]
     headers.append(("Content-Type", "application/json"))

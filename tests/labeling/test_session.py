@@ -353,13 +353,18 @@ def test_a_full_disk_is_told_and_the_session_goes_on(path):
 
 
 PARAMETERS = [
-    ({"n_instances": 0}, "n_instances must be"), ({"n_initial": 1.5}, "n_initial must be"),
-    ({"audit": 1}, "audit must be a share"), ({"again": -0.1}, "again must be a share"),
-    ({"refit": "often"}, "refit, if neither"), ({"refit": 0}, "refit, if neither"),
-    ({"lease": 0}, "lease must be"), ({"resolve": "mean"}, "resolve must be"),
-    ({"on_change": "ignore"}, "on_change must be"), ({"key": "id"}, "key must be a column"),
+    ({"n_instances": 0}, "n_instances must be"),
+    ({"n_initial": 1.5}, "n_initial must be"),
+    ({"audit": 1}, "audit must be a share"),
+    ({"again": -0.1}, "again must be a share"),
+    ({"refit": "often"}, "refit, if neither"),
+    ({"refit": 0}, "refit, if neither"),
+    ({"lease": 0}, "lease must be"),
+    ({"resolve": "mean"}, "resolve must be"),
+    ({"on_change": "ignore"}, "on_change must be"),
+    ({"key": "id"}, "key must be a column"),
     ({"y": [1, 2]}, "same number of rows"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("options", "match"), PARAMETERS)
@@ -596,8 +601,10 @@ def test_merged_stores_train_together(path, tmp_path):
             session.teach(rows, np.where(np.arange(20) < 4 * wrong, (Y[rows] + 1) % 10, Y[rows]))
     with LabelStore(path) as store:
         assert dict(store.merge(tmp_path / "bob.skal")) == {
-            "n_new": 20, "n_same": 0, "n_conflicts": 4,
-        }  # fmt: skip
+            "n_new": 20,
+            "n_same": 0,
+            "n_conflicts": 4,
+        }
     with LabelingSession(LOGISTIC, X, store=path) as session:
         pair = session.agreement().iloc[0]
         a, b = Y[rows], np.where(np.arange(20) < 4, (Y[rows] + 1) % 10, Y[rows])
@@ -889,9 +896,12 @@ def test_several_labels_per_row():
 def test_other_containers(kind, path):
     texts = [" ".join(f"w{j}" for j in np.flatnonzero(row > 0.5)) for row in X]
     made = {
-        "frame": pd.DataFrame(X).rename(columns=str), "sparse": sparse.csr_array(X),
-        "coo": sparse.coo_array(X), "texts": texts, "images": X.reshape(-1, 8, 8),
-    }[kind]  # fmt: skip
+        "frame": pd.DataFrame(X).rename(columns=str),
+        "sparse": sparse.csr_array(X),
+        "coo": sparse.coo_array(X),
+        "texts": texts,
+        "images": X.reshape(-1, 8, 8),
+    }[kind]
     model = LogisticRegression(max_iter=20)
     if kind == "texts":
         model = make_pipeline(CountVectorizer(), model)
@@ -918,9 +928,14 @@ def test_labels_in_every_container():
     session = LabelingSession(QUICK, X, classes=[0, 1, 2], n_initial=30)
     rows = session.query()
     kinds = [
-        lambda two: np.array(two, dtype=np.float32), pd.Series, list, tuple,
-        lambda two: pd.Series(two, index=[7, 8]).astype("Int64"), torch.tensor, pl.Series,
-    ]  # fmt: skip
+        lambda two: np.array(two, dtype=np.float32),
+        pd.Series,
+        list,
+        tuple,
+        lambda two: pd.Series(two, index=[7, 8]).astype("Int64"),
+        torch.tensor,
+        pl.Series,
+    ]
     for number, kind in enumerate(kinds):
         session.teach(rows[2 * number : 2 * number + 2], kind([1, 2]))
     session.teach(rows[20], 1)

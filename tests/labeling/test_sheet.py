@@ -66,8 +66,11 @@ def test_what_is_written(sheet):
     assert [line[3] for line in lines] == [""] * 4
     # No cell can run, and numbers stay numbers.
     assert [line[4] for line in lines] == [
-        "'=HYPERLINK(\"http://x\")", "two\nlines, a comma", "Ünï ☃", "'-"
-    ]  # fmt: skip
+        '\'=HYPERLINK("http://x")',
+        "two\nlines, a comma",
+        "Ünï ☃",
+        "'-",
+    ]
     assert [line[5] for line in lines] == ["1.5", "-3", "'+49 30", "'@x"]
     assert not list(sheet.parent.glob("*.part"))
 
@@ -90,8 +93,9 @@ def test_separators_and_encodings(sheet, separator, encoding):
     if encoding == "cp1252":
         lines = cells(sheet)
         lines[3][4] = "Ünï"
-        sheet.write_text("\n".join(",".join(f'"{c.replace(chr(34), chr(39))}"' for c in line)
-                                   for line in lines))  # fmt: skip
+        sheet.write_text(
+            "\n".join(",".join(f'"{c.replace(chr(34), chr(39))}"' for c in line) for line in lines)
+        )
     fill(sheet, ["Käse", "", " ? ", "dog "], separator, encoding)
     answers = read_sheet(sheet, "label", text_of)
     assert [(one.position, one.label) for one in answers] == [(7, "Käse"), (9, None), (10, "dog")]
@@ -126,8 +130,9 @@ def test_rows_may_be_sorted_deleted_and_shown_as_floats(sheet):
     csv.writer(text, delimiter=";").writerows(lines)
     sheet.write_text(text.getvalue())
     assert [(one.position, one.label) for one in read_sheet(sheet, "label", text_of)] == [
-        (9, "x"), (7, "y")
-    ]  # fmt: skip
+        (9, "x"),
+        (7, "y"),
+    ]
 
 
 def test_a_target_that_looks_like_a_formula(tmp_path):

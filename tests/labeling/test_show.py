@@ -39,20 +39,28 @@ def test_cells_of_a_frame_keep_their_types():
     assert item == {
         "kind": "row",
         "cells": [
-            ["area", "54.5"], ["rooms", "2"], ["quarter", "lake"], ["sold", "2026-01-02 00:00:00"],
+            ["area", "54.5"],
+            ["rooms", "2"],
+            ["quarter", "lake"],
+            ["sold", "2026-01-02 00:00:00"],
             ["garden", "True"],
         ],
-    }  # fmt: skip
+    }
     # One big int in a row with floats would lose digits if the row became a Series.
     assert [text for _, text in Shower(FRAME)(1)["cells"]] == [
-        "1234567.89", str(2**60 + 1), None, None, "False"
-    ]  # fmt: skip
+        "1234567.89",
+        str(2**60 + 1),
+        None,
+        None,
+        "False",
+    ]
 
 
 def test_columns_are_chosen_in_order():
     assert Shower(FRAME, columns=["quarter", "area"])(0)["cells"] == [
-        ["quarter", "lake"], ["area", "54.5"]
-    ]  # fmt: skip
+        ["quarter", "lake"],
+        ["area", "54.5"],
+    ]
     polar = polars.DataFrame({"a": [1, 2], "b": ["x", None]})
     assert Shower(polar)(1)["cells"] == [["a", "2"], ["b", None]]
     assert Shower(polar, columns="b")(0)["cells"] == [["b", "x"]]
@@ -168,11 +176,22 @@ def test_what_is_no_picture(X, message):
 @pytest.mark.parametrize(
     "value, text",
     [
-        (None, None), (np.nan, None), (pd.NaT, None), (pd.NA, None), (np.datetime64("NaT"), None),
-        ("NaT", "NaT"), ("", ""), (True, "True"), (0.1 + 0.2, "0.3"), (1e300, "1e+300"),
-        (np.float32(0.1), "0.1"), (2**70, str(2**70)), (np.int64(3), "3"), (-0.0, "-0"),
+        (None, None),
+        (np.nan, None),
+        (pd.NaT, None),
+        (pd.NA, None),
+        (np.datetime64("NaT"), None),
+        ("NaT", "NaT"),
+        ("", ""),
+        (True, "True"),
+        (0.1 + 0.2, "0.3"),
+        (1e300, "1e+300"),
+        (np.float32(0.1), "0.1"),
+        (2**70, str(2**70)),
+        (np.int64(3), "3"),
+        (-0.0, "-0"),
     ],
-)  # fmt: skip
+)
 def test_cells_as_text(value, text):
     assert as_text(value) == text
 

@@ -39,10 +39,21 @@ def office(tmp_path):
 
     def convert(path, to, folder, *more):
         subprocess.run(
-            ["soffice", "--headless", f"-env:UserInstallation=file://{tmp_path}/profile",
-             *more, "--convert-to", to, "--outdir", folder, path],
-            check=True, capture_output=True, timeout=180,
-        )  # fmt: skip
+            [
+                "soffice",
+                "--headless",
+                f"-env:UserInstallation=file://{tmp_path}/profile",
+                *more,
+                "--convert-to",
+                to,
+                "--outdir",
+                folder,
+                path,
+            ],
+            check=True,
+            capture_output=True,
+            timeout=180,
+        )
         return folder / f"{path.stem}.{to[:4].rstrip(':')}"
 
     return convert

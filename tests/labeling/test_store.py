@@ -110,8 +110,11 @@ def test_settings_of_the_connection(path):
             for name in ("journal_mode", "synchronous", "foreign_keys", "trusted_schema")
         }
     assert pragma == {
-        "journal_mode": "delete", "synchronous": 3, "foreign_keys": 1, "trusted_schema": 0,
-    }  # fmt: skip
+        "journal_mode": "delete",
+        "synchronous": 3,
+        "foreign_keys": 1,
+        "trusted_schema": 0,
+    }
 
 
 def test_somebody_elses_wal_mode_is_undone(path):
@@ -561,8 +564,10 @@ def test_merge_takes_over_each_answer_once(path, tmp_path):
         assert dict(result) == {"n_new": 4, "n_same": 1, "n_conflicts": 1}
         before = store.events()
         assert dict(store.merge(tmp_path / "bob.skal")) == {
-            "n_new": 0, "n_same": 5, "n_conflicts": 0,
-        }  # fmt: skip
+            "n_new": 0,
+            "n_same": 5,
+            "n_conflicts": 0,
+        }
         pd.testing.assert_frame_equal(store.events(), before)
         labels = store.labels().set_index("row")["label"].to_dict()
         assert labels == {0: "a", 1: "b", 4: "b"}

@@ -69,8 +69,9 @@ def test_groups_are_the_largest_runs_of_alike_neighbours():
 def test_one_setting_is_ranked_by_repeat_and_ties_share_ranks():
     frame = pd.DataFrame(
         {"strategy": name, "repeat": i, "n_labels": 10, "accuracy": float(name == "b")}
-        for name in "abc" for i in range(6)
-    )  # fmt: skip
+        for name in "abc"
+        for i in range(6)
+    )
     result = critical_difference(frame, post_hoc="wilcoxon-holm")
     assert result.n_blocks == 6
     assert result.ranks.to_dict() == {"b": 1.0, "a": 2.5, "c": 2.5}

@@ -392,10 +392,16 @@ def test_metrics_take_what_compare_strategies_returns():
         n: compare_strategies(
             ActiveLearner(LogisticRegression(max_iter=500)),
             [RandomSampling(), MarginSampling()],
-            X, y, n_initial=5, n_instances=n, budget=50, n_repeats=3, random_state=n,
+            X,
+            y,
+            n_initial=5,
+            n_instances=n,
+            budget=50,
+            n_repeats=3,
+            random_state=n,
         )
         for n in (3, 5)
-    }  # fmt: skip
+    }
     names = ["RandomSampling", "MarginSampling"]
     matrix = pairwise_penalty_matrix(settings, label_budgets="all")
     assert list(matrix.index) == names and 0 <= matrix.to_numpy().min()

@@ -49,9 +49,16 @@ def test_scores_are_those_of_a_model_trained_on_the_queried_rows(iris):
     X, y = iris
     cv = KFold(4, shuffle=True, random_state=5)
     curve = active_learning_curve(
-        _classifier(), X, y, n_initial=6, n_instances=5, budget=20, cv=cv, random_state=0,
+        _classifier(),
+        X,
+        y,
+        n_initial=6,
+        n_instances=5,
+        budget=20,
+        cv=cv,
+        random_state=0,
         return_queried=True,
-    )  # fmt: skip
+    )
     for split, (train, test) in enumerate(cv.split(X)):
         labeled = []
         for _, line in curve[curve["split"] == split].iterrows():
@@ -110,9 +117,15 @@ def test_groups_are_held_out_together(diabetes):
     X, y = diabetes
     groups = np.arange(len(y)) % 6
     curve = active_learning_curve(
-        ActiveLearner(Ridge()), X, y, budget=12, cv=GroupKFold(3), groups=groups, random_state=0,
+        ActiveLearner(Ridge()),
+        X,
+        y,
+        budget=12,
+        cv=GroupKFold(3),
+        groups=groups,
+        random_state=0,
         return_queried=True,
-    )  # fmt: skip
+    )
     for _, part in curve.groupby("split"):
         assert len(set(groups[np.concatenate(part["queried"].tolist())])) <= 4
 
@@ -134,9 +147,13 @@ def test_same_seed_same_curve_and_n_jobs_changes_nothing(iris):
 def test_random_sampling_draws_afresh_in_every_split(diabetes):
     cv = [(np.arange(100), np.arange(100, 442))] * 2
     curve = active_learning_curve(
-        ActiveLearner(Ridge(), RandomSampling(random_state=0)), *diabetes, budget=15, cv=cv,
-        random_state=0, return_queried=True,
-    )  # fmt: skip
+        ActiveLearner(Ridge(), RandomSampling(random_state=0)),
+        *diabetes,
+        budget=15,
+        cv=cv,
+        random_state=0,
+        return_queried=True,
+    )
     rows = [np.concatenate(part["queried"].tolist()) for _, part in curve.groupby("split")]
     assert set(rows[0]) != set(rows[1])
 
@@ -155,9 +172,15 @@ def test_partly_labelled_target(diabetes):
     X, y = diabetes[0], diabetes[1].copy()
     y[::3] = np.nan
     curve = active_learning_curve(
-        ActiveLearner(Ridge()), X, y, n_instances=10, budget=40, cv=3, random_state=0,
+        ActiveLearner(Ridge()),
+        X,
+        y,
+        n_instances=10,
+        budget=40,
+        cv=3,
+        random_state=0,
         return_queried=True,
-    )  # fmt: skip
+    )
     assert np.isfinite(curve["score"]).all()
     assert not np.isnan(y[np.concatenate(curve["queried"].tolist())]).any()
 

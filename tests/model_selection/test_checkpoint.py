@@ -54,9 +54,11 @@ def compare(checkpoint=None, *, X=None, y=None, learner=None, strategies=None, *
     return compare_strategies(
         ActiveLearner(LogisticRegression(max_iter=500)) if learner is None else learner,
         strategies or {"random": RandomSampling(), "margin": Marked()},
-        iris[0] if X is None else X, iris[1] if y is None else y, checkpoint=checkpoint,
+        iris[0] if X is None else X,
+        iris[1] if y is None else y,
+        checkpoint=checkpoint,
         **{"random_state": 0, **PLAN, **options},
-    )  # fmt: skip
+    )
 
 
 def same(results, expected):
@@ -167,7 +169,7 @@ def test_the_seed_is_kept_where_none_was_given(folder, asked):
         ({"X": load_iris().data * 2}, "X"),
         ({"y": load_iris().target[::-1]}, "y"),
     ],
-)  # fmt: skip
+)
 def test_runs_of_another_comparison_are_refused(folder, asked, change, name):
     compare(folder)
     with pytest.raises(ValueError, match=f"checkpoint holds another comparison: {name}"):

@@ -34,15 +34,28 @@ def _learner():
 @pytest.fixture(scope="module")
 def results(iris):
     return compare_strategies(
-        _learner(), THREE, *iris, n_instances=5, budget=32, n_repeats=3, random_state=0,
+        _learner(),
+        THREE,
+        *iris,
+        n_instances=5,
+        budget=32,
+        n_repeats=3,
+        random_state=0,
         return_queried=True,
-    )  # fmt: skip
+    )
 
 
 def test_frame(results):
     assert list(results.columns) == [
-        "strategy", "repeat", "split", "round", "n_labels", "score", *TIMES, "queried",
-    ]  # fmt: skip
+        "strategy",
+        "repeat",
+        "split",
+        "round",
+        "n_labels",
+        "score",
+        *TIMES,
+        "queried",
+    ]
     assert results["strategy"].unique().tolist() == list(THREE)
     assert len(results) == 3 * 3 * 6
     for _, part in results.groupby(["strategy", "repeat"]):
@@ -69,9 +82,15 @@ def test_networks_start_from_the_same_weights():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = compare_strategies(
-            ActiveLearner(net), [RandomSampling(), CoreSet(space="inputs")], X, y,
-            n_instances=10, budget=20, n_repeats=2, random_state=0,
-        )  # fmt: skip
+            ActiveLearner(net),
+            [RandomSampling(), CoreSet(space="inputs")],
+            X,
+            y,
+            n_instances=10,
+            budget=20,
+            n_repeats=2,
+            random_state=0,
+        )
     starts = results[results["round"] == 0].groupby("repeat")["score"]
     assert (starts.nunique() == 1).all()
     assert results[results["round"] == 0]["score"].nunique() == 2
@@ -79,9 +98,17 @@ def test_networks_start_from_the_same_weights():
 
 def test_n_jobs_and_progress_bar_change_nothing(iris, results, capsys):
     again = compare_strategies(
-        _learner(), THREE, *iris, n_instances=5, budget=32, n_repeats=3, random_state=0,
-        return_queried=True, n_jobs=2, progress_bar=True,
-    )  # fmt: skip
+        _learner(),
+        THREE,
+        *iris,
+        n_instances=5,
+        budget=32,
+        n_repeats=3,
+        random_state=0,
+        return_queried=True,
+        n_jobs=2,
+        progress_bar=True,
+    )
     pd.testing.assert_frame_equal(results.drop(columns=TIMES), again.drop(columns=TIMES))
     assert "9/9" in capsys.readouterr().err
 
@@ -92,9 +119,14 @@ def test_one_strategy_is_active_learning_curve(iris, results):
         learner, *iris, n_instances=5, budget=32, random_state=0, return_queried=True
     )
     five = compare_strategies(
-        _learner(), {"margin": MarginSampling()}, *iris, n_instances=5, budget=32, random_state=0,
+        _learner(),
+        {"margin": MarginSampling()},
+        *iris,
+        n_instances=5,
+        budget=32,
+        random_state=0,
         return_queried=True,
-    )  # fmt: skip
+    )
     pd.testing.assert_frame_equal(
         five.drop(columns=["strategy", "repeat", *TIMES]), curve.drop(columns=TIMES)
     )
@@ -102,9 +134,15 @@ def test_one_strategy_is_active_learning_curve(iris, results):
 
 def test_cv_is_gone_through_n_repeats_times(iris):
     results = compare_strategies(
-        _learner(), [RandomSampling()], *iris, budget=11, cv=3, n_repeats=2, random_state=0,
+        _learner(),
+        [RandomSampling()],
+        *iris,
+        budget=11,
+        cv=3,
+        n_repeats=2,
+        random_state=0,
         return_queried=True,
-    )  # fmt: skip
+    )
     starts = results[results["round"] == 0]
     assert starts["repeat"].tolist() == [0, 1, 2, 3, 4, 5]
     assert starts["split"].tolist() == [0, 1, 2, 0, 1, 2]
@@ -113,9 +151,13 @@ def test_cv_is_gone_through_n_repeats_times(iris):
 
 def test_names_of_a_list(iris):
     results = compare_strategies(
-        _learner(), [RandomSampling(), CoreSet(space="inputs"), CoreSet(space="inputs")], *iris,
-        budget=11, n_repeats=1, random_state=0,
-    )  # fmt: skip
+        _learner(),
+        [RandomSampling(), CoreSet(space="inputs"), CoreSet(space="inputs")],
+        *iris,
+        budget=11,
+        n_repeats=1,
+        random_state=0,
+    )
     assert results["strategy"].unique().tolist() == ["RandomSampling", "CoreSet-1", "CoreSet-2"]
 
 
@@ -143,9 +185,16 @@ def test_failure_with_error_score_keeps_the_rest(iris):
     strategies = {"random": RandomSampling(), "unlucky": Breaks()}
     with pytest.warns(UserWarning, match=r"strategy 'unlucky', repeat \d.*ZeroDivisionError"):
         results = compare_strategies(
-            _learner(), strategies, *iris, n_instances=5, budget=30, n_repeats=2, random_state=0,
-            error_score=np.nan, return_queried=True,
-        )  # fmt: skip
+            _learner(),
+            strategies,
+            *iris,
+            n_instances=5,
+            budget=30,
+            n_repeats=2,
+            random_state=0,
+            error_score=np.nan,
+            return_queried=True,
+        )
     unlucky = results[results["strategy"] == "unlucky"]
     assert unlucky["n_labels"].tolist() == [10, 15, 20, 25, 30] * 2
     assert unlucky["score"].isna().tolist() == [False, False, False, True, True] * 2

@@ -21,9 +21,16 @@ def learner():
 
 def compare(**options):
     return compare_strategies(
-        learner(), {"random": RandomSampling(), "margin": MarginSampling()}, X, Y, n_instances=5,
-        budget=40, n_repeats=2, random_state=0, **options,
-    )  # fmt: skip
+        learner(),
+        {"random": RandomSampling(), "margin": MarginSampling()},
+        X,
+        Y,
+        n_instances=5,
+        budget=40,
+        n_repeats=2,
+        random_state=0,
+        **options,
+    )
 
 
 def test_curves_are_those_without_until_the_stop_and_flat_after(tmp_path):

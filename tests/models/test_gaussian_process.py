@@ -52,8 +52,9 @@ def test_the_evidence_is_the_density_at_the_best_variance_of_the_signal(noise):
     for target, value in zip(Y.T, evidence, strict=True):
         best = minimize_scalar(
             lambda v, t=target: -multivariate_normal(cov=np.exp(v) * covariance).logpdf(t),
-            bounds=(-4, 6), method="bounded",
-        )  # fmt: skip
+            bounds=(-4, 6),
+            method="bounded",
+        )
         assert value == pytest.approx(-best.fun, abs=1e-6)
 
 

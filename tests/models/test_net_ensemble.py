@@ -45,9 +45,12 @@ def test_the_losses_are_those_of_nets_trained_without_their_fold():
     squared = 0.0
     for number in range(3):
         net = NeuralNetRegressor(
-            standardize_y=True, batch_size=16, module__dropout=0.1, max_epochs=5,
+            standardize_y=True,
+            batch_size=16,
+            module__dropout=0.1,
+            max_epochs=5,
             random_state=child_seed(seed, 1, number),
-        )  # fmt: skip
+        )
         inside = fold != number
         net.partial_fit(X[inside], y[inside]).partial_fit(X[inside], y[inside])
         squared += ((net.predict(X[~inside]) - y[~inside]) ** 2).sum()

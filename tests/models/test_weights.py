@@ -12,11 +12,15 @@ def on_the_simplex(objective, n_parts):
     starts = [np.full(n_parts, 1 / n_parts), *np.random.default_rng(0).dirichlet([1] * n_parts, 8)]
     results = [
         minimize(
-            objective, start, method="SLSQP", bounds=[(1e-9, 1)] * n_parts,
-            constraints={"type": "eq", "fun": lambda s: s.sum() - 1}, options={"ftol": 1e-14},
+            objective,
+            start,
+            method="SLSQP",
+            bounds=[(1e-9, 1)] * n_parts,
+            constraints={"type": "eq", "fun": lambda s: s.sum() - 1},
+            options={"ftol": 1e-14},
         )
         for start in starts
-    ]  # fmt: skip
+    ]
     return min(results, key=lambda result: result.fun).x
 
 

@@ -285,9 +285,11 @@ def test_flip_and_crop():
     found = set()
     for image in moved:
         places = [
-            (i, j) for i in range(5) for j in range(5)
+            (i, j)
+            for i in range(5)
+            for j in range(5)
             if torch.allclose(image, padded[:, i : i + 5, j : j + 5], atol=1e-4)
-        ]  # fmt: skip
+        ]
         assert len(places) == 1
         found.update(places)
     assert len(found) == 25

@@ -129,9 +129,15 @@ def test_half_precision_is_averaged_in_float32():
 
     ema = EMACallback(0.999, warmup=False, snapshot="end")
     net = HalfNet(
-        Normed, criterion=nn.CrossEntropyLoss, lr=0.1, max_epochs=2, batch_size=50,
-        train_split=None, callbacks=[ema, ("recorder", Recorder())], verbose=0,
-    )  # fmt: skip
+        Normed,
+        criterion=nn.CrossEntropyLoss,
+        lr=0.1,
+        max_epochs=2,
+        batch_size=50,
+        train_split=None,
+        callbacks=[ema, ("recorder", Recorder())],
+        verbose=0,
+    )
     net.fit(torch.tensor(X).bfloat16(), torch.tensor(Y))
     steps = dict(net.callbacks_)["recorder"].steps_
     expected = steps[0]
@@ -183,9 +189,12 @@ def test_an_independent_start_is_another_one():
 
 def test_an_independent_start_needs_a_class():
     net = skorch.NeuralNetClassifier(
-        Normed(), criterion=nn.CrossEntropyLoss, callbacks=[EMACallback(ema_init="independent")],
-        train_split=None, verbose=0,
-    )  # fmt: skip
+        Normed(),
+        criterion=nn.CrossEntropyLoss,
+        callbacks=[EMACallback(ema_init="independent")],
+        train_split=None,
+        verbose=0,
+    )
     with pytest.raises(ValueError, match="Pass the class of the module"):
         net.fit(X, Y)
 
@@ -305,9 +314,14 @@ def test_weights_count_in_the_accuracies():
 def test_the_callback_works_with_plain_skorch_nets():
     ema = EMACallback(0.9)
     net = skorch.NeuralNetClassifier(
-        Normed, criterion=nn.CrossEntropyLoss, max_epochs=3, batch_size=50, train_split=None,
-        callbacks=[ema], verbose=0,
-    ).fit(X, Y)  # fmt: skip
+        Normed,
+        criterion=nn.CrossEntropyLoss,
+        max_epochs=3,
+        batch_size=50,
+        train_split=None,
+        callbacks=[ema],
+        verbose=0,
+    ).fit(X, Y)
     assert find_average(net) is ema and ema.n_updates_ == 9 and len(ema.gaps_) == 3
     net.partial_fit(X, Y)
     assert ema.n_updates_ == 18

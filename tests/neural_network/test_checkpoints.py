@@ -108,8 +108,11 @@ def test_two_processes_with_the_same_checkpoint(tmp_path):
     for one, other in zip(alone, both, strict=True):
         assert_array_equal(one, other)
     assert sorted(os.listdir(folder)) == [
-        "criterion.pt", "history.json", "optimizer.pt", "params.pt",
-    ]  # fmt: skip
+        "criterion.pt",
+        "history.json",
+        "optimizer.pt",
+        "params.pt",
+    ]
 
 
 @pytest.mark.parametrize("kind", [Dataset, "tensors", "own"])

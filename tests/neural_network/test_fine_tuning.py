@@ -44,8 +44,12 @@ X_TEST, Y_TEST = X_DIGITS[1000:] / 16, Y_DIGITS[1000:]
 
 def small_net(**params):
     defaults = {
-        "module__hidden": (16,), "max_epochs": 30, "lr": 0.01, "batch_size": 16, "random_state": 0,
-    }  # fmt: skip
+        "module__hidden": (16,),
+        "max_epochs": 30,
+        "lr": 0.01,
+        "batch_size": 16,
+        "random_state": 0,
+    }
     return NeuralNetClassifier(**defaults | params)
 
 
@@ -505,9 +509,14 @@ def test_strategies_are_compared_with_fine_tuning():
     results = compare_strategies(
         ActiveLearner(model),
         {"random": RandomSampling(), "badge": BADGE()},
-        X_DIGITS[:400], Y_DIGITS[:400],
-        n_initial=40, n_instances=20, budget=80, n_repeats=1, random_state=0,
-    )  # fmt: skip
+        X_DIGITS[:400],
+        Y_DIGITS[:400],
+        n_initial=40,
+        n_instances=20,
+        budget=80,
+        n_repeats=1,
+        random_state=0,
+    )
     assert len(results) == 6 and results["score"].between(0.4, 1).all()
     last = results[results["n_labels"] == 80]["score"]
     assert (last > 0.65).all()
@@ -520,8 +529,9 @@ def test_grid_search_over_the_threshold():
     search = GridSearchCV(
         make_pipeline(StandardScaler(), tuner(epochs=1)),
         {"pseudolabelfinetuner__threshold": [0.5, 0.7]},
-        cv=folds, error_score="raise",
-    ).fit(X, y)  # fmt: skip
+        cv=folds,
+        error_score="raise",
+    ).fit(X, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert find_net(search)[1] is search.best_estimator_[-1].estimator_
 
@@ -670,9 +680,13 @@ def test_callbacks_watch_the_fine_tuning():
 @pytest.mark.filterwarnings("ignore:All .* rows that PseudoLabelFineTuner:UserWarning")
 def test_callbacks_end_the_fine_tuning_and_see_rows_held_back():
     net = NeuralNetClassifier(
-        module__hidden=(16,), max_epochs=30, lr=0.03, random_state=0, train_split=ValidSplit(4),
+        module__hidden=(16,),
+        max_epochs=30,
+        lr=0.03,
+        random_state=0,
+        train_split=ValidSplit(4),
         callbacks=[EarlyStopping(patience=2, threshold=10.0, threshold_mode="abs")],
-    )  # fmt: skip
+    )
     model = tuner(net, epochs=20, threshold=0.0, early_stopping=None).fit(X, Y_PARTLY)
     assert len(model.history_) == 3
     assert np.isfinite(model.estimator_.history[-1, "valid_loss"])

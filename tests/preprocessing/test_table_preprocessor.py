@@ -337,8 +337,9 @@ def test_a_pickled_copy_and_a_pipeline_agree(parameters):
     difference = prepare.transform(X) - twin.transform(X)
     assert abs(difference).max() == 0
     model = make_pipeline(clone(prepare), Ridge()).fit(X, y)
-    np.testing.assert_allclose(model.predict(X), Ridge().fit(prepare.transform(X), y).predict(
-        prepare.transform(X)))  # fmt: skip
+    np.testing.assert_allclose(
+        model.predict(X), Ridge().fit(prepare.transform(X), y).predict(prepare.transform(X))
+    )
 
 
 @pytest.mark.parametrize("container", ["pandas", "polars"])

@@ -12,9 +12,17 @@ from skal.utils._random import CLOCKS, random_ranks, uniforms
 from skal.utils._rows import Rows
 
 SMALL = replace(
-    SIZES, first_horizon=3, last_horizon=7, few=0, together=5, fixed=(2,), block=3, group=2,
-    block_numbers=1, exact_numbers=1,
-)  # fmt: skip
+    SIZES,
+    first_horizon=3,
+    last_horizon=7,
+    few=0,
+    together=5,
+    fixed=(2,),
+    block=3,
+    group=2,
+    block_numbers=1,
+    exact_numbers=1,
+)
 
 
 @pytest.fixture
@@ -80,7 +88,7 @@ DENSE = {
     ),
     "nothing but zeros": lambda rng: np.zeros((100, 3)),
     "a constant": lambda rng: np.full((100, 3), 7.0),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("sizes", [SIZES, SMALL], ids=["default sizes", "small sizes"])
@@ -188,10 +196,11 @@ def test_few_rows_are_looked_at(rng, monkeypatch):
     monkeypatch.setattr(
         clocks.Clocks,
         "_meet",
-        lambda self, rows, positions, groups: looked_at.append(
-            len(positions) * len(groups.block.centres)
-        ) or meet(self, rows, positions, groups),
-    )  # fmt: skip
+        lambda self, rows, positions, groups: (
+            looked_at.append(len(positions) * len(groups.block.centres))
+            or meet(self, rows, positions, groups)
+        ),
+    )
     Z = rng.standard_normal((60_000, 20)).astype(np.float32)
     handed_over, pool = [], LocalPool([Rows(Z)])
     map_, rounds = pool.map, []

@@ -30,9 +30,10 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(engine, "_SUPERBLOCK_NUMBERS", 1)
     monkeypatch.setattr("skal.utils._rows._CHUNK_BYTES", 1)
     monkeypatch.setattr(
-        engine.farthest_first, "__kwdefaults__", {**engine.farthest_first.__kwdefaults__,
-                                                  "candidates": 5}
-    )  # fmt: skip
+        engine.farthest_first,
+        "__kwdefaults__",
+        {**engine.farthest_first.__kwdefaults__, "candidates": 5},
+    )
 
 
 def brute_force(Z, n, Z_labeled=None, *, first=None, origin=False, rank=None):

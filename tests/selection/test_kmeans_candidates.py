@@ -25,10 +25,13 @@ def test_one_of_each_cluster(rng):
 def test_batches_are_filled_from_candidates_first(rng):
     scores = np.r_[np.ones(3), np.zeros(47)]
     batches = {
-        tuple(KMeansCandidates(levels=(0.5,), random_state=seed).select(
-            rng.standard_normal((50, 2)), 5, scores=scores))
+        tuple(
+            KMeansCandidates(levels=(0.5,), random_state=seed).select(
+                rng.standard_normal((50, 2)), 5, scores=scores
+            )
+        )
         for seed in range(5)
-    }  # fmt: skip
+    }
     assert all(set(batch) >= {0, 1, 2} for batch in batches) and len(batches) > 1
     # Copies make fewer clusters than rows to choose.
     picks = KMeansCandidates(random_state=0).select(np.tile(np.eye(2), (20, 1)), 6)

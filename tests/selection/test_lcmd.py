@@ -91,9 +91,13 @@ def test_picks_of_factored_rows(rng, n_labeled):
 def test_picks_in_small_blocks(rng, monkeypatch, speculated, n_labeled):
     monkeypatch.setattr("skal.utils._rows._CHUNK_BYTES", 1)
     sizes = lcmd.Sizes(
-        speculated=speculated, narrow=0 if speculated else 9, block=3, exact_numbers=40,
-        pass_numbers=60, hits=0.0,
-    )  # fmt: skip
+        speculated=speculated,
+        narrow=0 if speculated else 9,
+        block=3,
+        exact_numbers=40,
+        pass_numbers=60,
+        hits=0.0,
+    )
     Z = rng.standard_normal((200, 3)).astype(np.float32)
     labeled = rng.standard_normal((n_labeled, 3)).astype(np.float32)
     picks = lcmd.largest_cluster_first(

@@ -177,8 +177,9 @@ def test_more_noise_picks_longer_rows(rng):
     norms = np.linalg.norm(Z, axis=1)
     low, high = (norms[MaxDet(sigma=s).select(Z, 40)].mean() for s in (1e-3, 100.0))
     assert high > low
-    np.testing.assert_array_equal(np.sort(MaxDet(sigma=1e3).select(Z, 40)), np.sort(
-        np.argsort(-norms)[:40]))  # fmt: skip
+    np.testing.assert_array_equal(
+        np.sort(MaxDet(sigma=1e3).select(Z, 40)), np.sort(np.argsort(-norms)[:40])
+    )
 
 
 def test_ties_are_broken_uniformly(draws):

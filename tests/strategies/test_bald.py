@@ -72,9 +72,13 @@ def test_a_committee_is_that_of_query_by_committee(forest):
 def test_bald_of_two_units_by_all_masks():
     """The score of many passes is that of the four nets, weighted by their probability."""
     net = NeuralNetClassifier(
-        module__hidden=(2,), module__dropout=0.3, module__activation="tanh", max_epochs=30, lr=0.1,
+        module__hidden=(2,),
+        module__dropout=0.3,
+        module__activation="tanh",
+        max_epochs=30,
+        lr=0.1,
         random_state=0,
-    ).fit(X, Y)  # fmt: skip
+    ).fit(X, Y)
     view, rows = NetView(net), X[::15]
     H, W, b = view.features(rows).double(), *(p.detach().double() for p in view.head.parameters())
     mean, mean_entropy = 0, 0

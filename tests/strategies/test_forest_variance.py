@@ -26,8 +26,9 @@ def regression(n=80, seed=0):
 
 
 def classification(n=120, n_classes=3):
-    return make_classification(n, n_features=5, n_informative=4, n_redundant=0,
-                               n_classes=n_classes, random_state=0)  # fmt: skip
+    return make_classification(
+        n, n_features=5, n_informative=4, n_redundant=0, n_classes=n_classes, random_state=0
+    )
 
 
 def kernel(strategy, rows, others):
@@ -65,8 +66,10 @@ def test_regression_mixes_forest_and_matern_kernel():
     strategy = ForestVariance(n_estimators=20, random_state=0).fit(X[:30], y[:30])
 
     def both(rows, others):
-        Z = [strategy._inputs(part).astype(float) * strategy._scales.numpy() for part in
-             (rows, others)]  # fmt: skip
+        Z = [
+            strategy._inputs(part).astype(float) * strategy._scales.numpy()
+            for part in (rows, others)
+        ]
         s = np.sqrt(3) * np.sqrt(((Z[0][:, None] - Z[1][None]) ** 2).sum(2))
         return 0.5 * kernel(strategy, rows, others) + 0.5 * (1 + s) * np.exp(-s)
 
@@ -158,8 +161,9 @@ def test_with_many_labels_the_margin_of_the_estimator_decides():
 
 def test_without_probabilities_the_margin_is_that_of_the_forest():
     X, y = classification()
-    strategy = ForestVariance(FrozenEstimator(LinearSVC().fit(X[:60], y[:60])), margin_from=60,
-                              random_state=0).fit(X[:60], y[:60])  # fmt: skip
+    strategy = ForestVariance(
+        FrozenEstimator(LinearSVC().fit(X[:60], y[:60])), margin_from=60, random_state=0
+    ).fit(X[:60], y[:60])
     P = np.sort(strategy._forest.predict_proba(strategy._inputs(X[60:])), axis=1)
     np.testing.assert_allclose(strategy.transform(X[60:])[:, 0], P[:, -2] - P[:, -1], atol=1e-6)
 
@@ -232,12 +236,14 @@ def test_before_any_label_clusters_are_all_met():
 
 def frame(n=60):
     rng = np.random.RandomState(0)
-    X = pd.DataFrame({
-        "size": rng.rand(n),
-        "kind": rng.choice(["flat", "house", None], n),
-        "zone": pd.Categorical(rng.choice(["a", "b"], n)),
-        "sold": pd.date_range("2026-01-01", periods=n).astype(str),
-    })  # fmt: skip
+    X = pd.DataFrame(
+        {
+            "size": rng.rand(n),
+            "kind": rng.choice(["flat", "house", None], n),
+            "zone": pd.Categorical(rng.choice(["a", "b"], n)),
+            "sold": pd.date_range("2026-01-01", periods=n).astype(str),
+        }
+    )
     X.loc[3, "size"] = np.nan
     return X
 

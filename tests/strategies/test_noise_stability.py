@@ -33,9 +33,12 @@ def classifier():
 @pytest.fixture(scope="module")
 def regressor():
     net = NeuralNetRegressor(
-        module__hidden=(8, 5), module__activation="tanh", max_epochs=10, standardize_y=True,
+        module__hidden=(8, 5),
+        module__activation="tanh",
+        max_epochs=10,
+        standardize_y=True,
         random_state=0,
-    )  # fmt: skip
+    )
     return make_pipeline(StandardScaler(), net).fit(X_REG, Y_REG)
 
 

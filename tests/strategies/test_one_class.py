@@ -14,10 +14,24 @@ from skal.neural_network import NeuralNetClassifier
 X, Y = load_iris(return_X_y=True)
 NAMES = np.array(["a", "b", "c"])[Y]
 BLIND = [
-    "ALFAMix", "BADGE", "BAIT", "BALD", "BatchBALD", "ClusterMargin", "DeAn", "DropQuery",
-    "ExpectedGradientLength", "GradNorm", "ISAL", "LHD", "MeanStd", "NoiseStability", "RALIF",
-    "UHerding", "VariationRatio",
-]  # fmt: skip
+    "ALFAMix",
+    "BADGE",
+    "BAIT",
+    "BALD",
+    "BatchBALD",
+    "ClusterMargin",
+    "DeAn",
+    "DropQuery",
+    "ExpectedGradientLength",
+    "GradNorm",
+    "ISAL",
+    "LHD",
+    "MeanStd",
+    "NoiseStability",
+    "RALIF",
+    "UHerding",
+    "VariationRatio",
+]
 
 
 def _learner(strategy, **net):

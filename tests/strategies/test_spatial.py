@@ -17,11 +17,13 @@ from skal.preprocessing import TablePreprocessor
 from skal.strategies import CoreSet, MaxHerding, ProbCover, TypiClust
 
 RNG = np.random.RandomState(0)
-FRAME = pd.DataFrame({
-    "size": RNG.randn(80),
-    "kind": pd.Categorical(RNG.choice(["a", "b", "c"], 80)),
-    "sold": pd.date_range("2026-01-01", periods=80, freq="D"),
-})  # fmt: skip
+FRAME = pd.DataFrame(
+    {
+        "size": RNG.randn(80),
+        "kind": pd.Categorical(RNG.choice(["a", "b", "c"], 80)),
+        "sold": pd.date_range("2026-01-01", periods=80, freq="D"),
+    }
+)
 FRAME.loc[RNG.choice(80, 10, replace=False), "size"] = np.nan
 PRICE = RNG.randn(80)
 BOOSTED = HistGradientBoostingRegressor(categorical_features="from_dtype", max_iter=5)

@@ -52,9 +52,15 @@ class Images(nn.Module):
     def __init__(self, n_features=None, n_outputs=3, layer=nn.Dropout2d):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(1, 4, 3), nn.ReLU(), layer(0.5), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Flatten(),
-            nn.Dropout(0.5), nn.Linear(64, n_outputs),
-        )  # fmt: skip
+            nn.Conv2d(1, 4, 3),
+            nn.ReLU(),
+            layer(0.5),
+            nn.Conv2d(4, 4, 3),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Dropout(0.5),
+            nn.Linear(64, n_outputs),
+        )
 
     def forward(self, X):
         return self.layers(X)

@@ -188,8 +188,9 @@ def test_gaussian_processes_have_no_net_to_read():
     class GPRegressor(NeuralNet):
         """Stands for skorch's, which needs gpytorch: its outputs are distributions."""
 
-    process = GPRegressor(nn.Linear, criterion=nn.MSELoss, module__in_features=4,
-                          module__out_features=1).initialize()  # fmt: skip
+    process = GPRegressor(
+        nn.Linear, criterion=nn.MSELoss, module__in_features=4, module__out_features=1
+    ).initialize()
     assert not has_net(process)
     with pytest.raises(TypeError, match="a Gaussian process, whose outputs are distributions"):
         NetView(process, needed_by="NoiseStability")

@@ -648,9 +648,15 @@ def test_prepared_rows_serve_several_passes():
 class _Images(nn.Sequential):
     def __init__(self, n_features, n_outputs):
         super().__init__(
-            nn.Conv2d(1, 5, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(5, 7, 3),
-            nn.BatchNorm2d(7), nn.ReLU(), nn.Flatten(), nn.Linear(7, n_outputs),
-        )  # fmt: skip
+            nn.Conv2d(1, 5, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(5, 7, 3),
+            nn.BatchNorm2d(7),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(7, n_outputs),
+        )
 
 
 def test_weights_of_convolutions_lie_by_channels_during_a_pass_only():

@@ -113,9 +113,13 @@ def test_the_gain_of_a_row_is_what_its_label_takes_off_the_variance(rows):
     targets = np.arange(0, 40, 3)
     weights = np.random.RandomState(2).rand(len(targets))
     _, gains = variance_greedy(
-        Posterior(labeled, NOISE), pool, targets, torch.from_numpy(weights), 1,
+        Posterior(labeled, NOISE),
+        pool,
+        targets,
+        torch.from_numpy(weights),
+        1,
         np.random.RandomState(0),
-    )  # fmt: skip
+    )
     before = summed_variance(pool, targets, weights, labeled)
     after = [
         summed_variance(pool, targets, weights, labeled.then(pool[[i]])) for i in range(len(pool))
@@ -132,9 +136,13 @@ def test_picks_are_those_of_recomputing_everything(rows, block, kept, monkeypatc
     targets = np.arange(40)
     weights = np.random.RandomState(2).rand(40)
     picks, _ = variance_greedy(
-        Posterior(labeled, NOISE), pool, targets, torch.from_numpy(weights), 8,
+        Posterior(labeled, NOISE),
+        pool,
+        targets,
+        torch.from_numpy(weights),
+        8,
         np.random.RandomState(0),
-    )  # fmt: skip
+    )
     assert picks.tolist() == plain_greedy(pool, targets, weights, labeled, 8)
 
 
@@ -154,12 +162,16 @@ def test_duplicates_tie_and_ties_are_broken_at_random():
     found = {
         tuple(
             variance_greedy(
-                Posterior(None, NOISE), pool, np.arange(12), torch.ones(12), 2,
+                Posterior(None, NOISE),
+                pool,
+                np.arange(12),
+                torch.ones(12),
+                2,
                 np.random.RandomState(seed),
             )[0].tolist()
         )
         for seed in range(20)
-    }  # fmt: skip
+    }
     assert len(found) > 10
     assert all(a != b for a, b in found)
 
