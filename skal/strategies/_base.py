@@ -1,8 +1,7 @@
 """The bases of query strategies: what a strategy reads, represents and chooses.
 
-`QueryStrategy` binds to a fitted estimator and leaves the choice open (`_choose`);
-`SelectingStrategy` chooses with a batch selector, so that a new strategy is one method,
-`_represent`.
+`QueryStrategy` binds to a fitted estimator, and chooses from what `_represent` says of the rows, so
+that a new strategy is one method; `SelectingStrategy` lets users exchange the selector.
 """
 
 import warnings
@@ -47,9 +46,9 @@ class QueryStrategy(
     :class:`~skal.ActiveLearner` it reads the learner's fitted estimator; alone, it is a transformer
     around an estimator of its own.
 
-    A subclass writes `_represent` and `_choose`, and says in a class attribute what it needs. Where
-    a batch selector does the choosing, derive from :class:`SelectingStrategy`, which leaves
-    `_represent` alone to write.
+    A subclass writes `_represent`, and says in two class attributes what it needs and which
+    selector picks the batch. Derive from :class:`SelectingStrategy` where users may exchange the
+    selector, and write `_choose`, too, where a batch is more than what a selector picks.
 
     Parameters
     ----------
@@ -97,6 +96,9 @@ class QueryStrategy(
         keeps what counts of a pool before any label is known; here the fitted preprocessing.
     ``prepare_estimator(estimator)``
         adds to an unfitted estimator what must be recorded while it trains.
+    ``_default_selector``
+        a :class:`~skal.selection.BatchSelector`, cloned for every query; the largest scores unless
+        a subclass names another.
     ``_query_tags``
         a :class:`QueryStrategyTags`: what it needs, and which tasks it serves.
     """
@@ -109,6 +111,8 @@ class QueryStrategy(
 
     # What a subclass says of itself.
     _query_tags = QueryStrategyTags()
+    _default_selector = TopK()
+    _rows_labeled = None
     # What to use where the strategy does not serve the task.
     _instead = {"classifier": "ForestVariance or MarginSampling", "regressor": "ForestVariance"}
 
@@ -124,15 +128,36 @@ class QueryStrategy(
     def _choose(self, X, n_instances, seed, return_scores):
         """Positions (n_instances,) of the rows to label next, and scores (n_pool,) or None.
 
-        `X` and `n_instances` have been checked.
+        `X` and `n_instances` have been checked. Overridden where a batch is more than what a
+        selector picks from the representation.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} must define _choose(X, n_instances, seed, return_scores), or "
-            "derive from SelectingStrategy, which chooses with a batch selector."
+        rows, scores = self._pool_representation(X)
+        selector = self._batch_selector(X)
+        set_random_states(selector, seed)
+        chosen = selector.select(
+            rows,
+            n_instances,
+            Z_labeled=self._rows_labeled,
+            scores=scores,
+            return_scores=return_scores,
         )
+        return chosen if return_scores else (chosen, None)
+
+    def _batch_selector(self, X):
+        """Return a selector of its own for a query over the pool `X`."""
+        return clone(self._default_selector)
+
+    def _pool_representation(self, X):
+        """What the selector sees of a pool: embeddings (Rows) and scores (ndarray or None).
+
+        Overridden where the representation of a row depends on the rest of the pool.
+        """
+        return self._representation(X)
 
     def _fit_labeled(self, X, y):
-        """Keep what counts of the labelled rows, which have been checked."""
+        """Keep what counts of the labelled rows: their representation, if it changes the choice."""
+        conditioned = self._own_tags().conditioned_on_labeled
+        self._rows_labeled = self._representation(X)[0] if conditioned else None
 
     def _fit_unlabeled(self, X_pool, estimator):
         """Keep what counts of a pool before any label is known: the inputs' preprocessing."""
@@ -347,6 +372,20 @@ class QueryStrategy(
             preprocessor=self._preprocessor,
         )
 
+    # What strategies of others read before there was a view.
+
+    def _probabilities(self, X):
+        _moved("_probabilities(X)", "view.probabilities(X)")
+        return self.view.probabilities(X)
+
+    def _inputs(self, X):
+        _moved("_inputs(X)", "view.inputs(X)")
+        return self.view.inputs(X)
+
+    def _net_view(self):
+        _moved("_net_view()", "view.net")
+        return self.view.net
+
     # ------------------------------------------------------------------ plumbing
 
     def _representation(self, X):
@@ -447,49 +486,21 @@ class SelectingStrategy(QueryStrategy):
 
     Notes
     -----
-    ``_default_selector`` is a :class:`~skal.selection.BatchSelector`, cloned for every query: the
-    largest scores unless a subclass names another.
+    It differs from :class:`QueryStrategy` in the parameter `selector` alone.
     """
 
     _parameter_constraints: dict = {
         **QueryStrategy._parameter_constraints,
         "selector": [HasMethods(["select"]), None],
     }
-    _default_selector = TopK()
-    _rows_labeled = None
 
     def __init__(self, estimator=None, *, selector=None, device=None, random_state=None):
         super().__init__(estimator, device=device, random_state=random_state)
         self.selector = selector
 
-    def _pool_representation(self, X):
-        """What the selector sees of a pool: embeddings (Rows) and scores (ndarray or None).
-
-        Overridden where the representation of a row depends on the rest of the pool.
-        """
-        return self._representation(X)
-
-    def _choose(self, X, n_instances, seed, return_scores):
-        rows, scores = self._pool_representation(X)
-        selector = self._batch_selector(X)
-        set_random_states(selector, seed)
-        chosen = selector.select(
-            rows,
-            n_instances,
-            Z_labeled=self._rows_labeled,
-            scores=scores,
-            return_scores=return_scores,
-        )
-        return chosen if return_scores else (chosen, None)
-
     def _batch_selector(self, X):
         """Return a selector of its own for a query over the pool `X`."""
         return clone(self._default_selector if self.selector is None else self.selector)
-
-    def _fit_labeled(self, X, y):
-        """Represent the labelled rows, if they change the choice."""
-        conditioned = self._own_tags().conditioned_on_labeled
-        self._rows_labeled = self._representation(X)[0] if conditioned else None
 
 
 def bind(strategy, estimator):
@@ -498,3 +509,11 @@ def bind(strategy, estimator):
         if isinstance(value, QueryStrategy) or value is strategy:
             if getattr(value, "estimator", estimator) is None:
                 value.set_params(estimator=estimator)
+
+
+def _moved(old, new):
+    warnings.warn(
+        f"self.{old} of query strategies is self.{new} now. The old name goes in version 0.3.",
+        DeprecationWarning,
+        stacklevel=3,
+    )

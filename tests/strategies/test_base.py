@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from scipy.stats import chisquare
+from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -11,7 +12,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skal import ActiveLearner
-from skal.strategies import CoreSet, MarginSampling, RandomSampling, SelectingStrategy
+from skal.strategies import (
+    CoreSet,
+    MarginSampling,
+    QueryStrategy,
+    RandomSampling,
+    SelectingStrategy,
+)
 from skal.utils._rows import Rows
 from skal.utils._tags import QueryStrategyTags
 
@@ -131,3 +138,36 @@ def test_cold_start_that_needs_labels_says_so():
     learner = ActiveLearner(make_pipeline(SelectKBest(k=2), Ridge()), CoreSet())
     with pytest.raises(ValueError, match="fitted on the pool without labels, which failed"):
         learner.query(X, 2)
+
+
+class OnlyRepresents(QueryStrategy):
+    _query_tags = QueryStrategyTags(needs=("probabilities",), tasks=("classifier",))
+
+    def _represent(self, X):
+        return (1 - (self.view.probabilities(X) ** 2).sum(1)) * self.factor
+
+    factor = 1.0
+
+
+def test_one_method_is_a_strategy_without_a_selector_to_exchange():
+    X, y = load_iris(return_X_y=True)
+    strategy = OnlyRepresents(LogisticRegression(max_iter=500), random_state=0)
+    rows, scores = strategy.fit(X[::10], y[::10]).query(X, 5, return_scores=True)
+    assert np.array_equal(np.sort(scores[rows]), np.sort(scores)[-5:])
+    assert "selector" not in strategy.get_params()
+
+
+def test_what_strategies_of_others_read_before_still_works():
+    class Old(OnlyRepresents):
+        def _represent(self, X):
+            return 1 - (self._probabilities(X) ** 2).sum(1)
+
+    X, y = load_iris(return_X_y=True)
+    new, old = (
+        kind(LogisticRegression(max_iter=500), random_state=0).fit(X[::10], y[::10])
+        for kind in (OnlyRepresents, Old)
+    )
+    with pytest.warns(DeprecationWarning, match="is self.view.probabilities"):
+        assert np.array_equal(old.query(X, 5), new.query(X, 5))
+    with pytest.warns(DeprecationWarning, match="is self.view.inputs"):
+        assert old._inputs(X).shape == X.shape

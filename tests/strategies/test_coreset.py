@@ -80,9 +80,11 @@ def test_the_selector_is_a_parameter():
     assert not np.array_equal(strategy.query(X[20:], 10), CoreSet().fit(X[:20]).query(X[20:], 10))
 
 
-def test_text_inputs_are_explained():
-    with pytest.raises(ValueError, match="must be numbers .*Put the encoding"):
-        CoreSet().fit(np.array([["a", "b"], ["c", "d"]]))
+def test_text_columns_are_encoded_and_other_objects_explained():
+    strategy = CoreSet(random_state=0).fit(np.array([["a", "b"], ["c", "d"]]))
+    assert strategy.query(np.array([["a", "b"], ["c", "d"], ["a", "d"]]), 1) == [2]
+    with pytest.raises((TypeError, ValueError), match="must be numbers|text|numeric|encode"):
+        CoreSet().fit([[{"a": 1}, {"b": 2}], [{"c": 3}, {"d": 4}]])
 
 
 def test_sparse_inputs_equal_dense_ones():
