@@ -254,3 +254,10 @@ EXPECTED_FAILURES = {
     }
     for name in ("NeuralNetClassifier", "NeuralNetRegressor", "NoisyChannelClassifier")
 }
+EXPECTED_FAILURES["NoisyChannelClassifier"] |= dict.fromkeys(
+    [
+        "check_sample_weight_equivalence_on_dense_data",
+        "check_sample_weight_equivalence_on_sparse_data",
+    ],
+    "folds are dealt among rows: a row given twice lies in two of them, a weight of 2 in one",
+)

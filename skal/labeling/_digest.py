@@ -28,7 +28,11 @@ _MISSING = b"-"
 
 
 class PoolChangedError(ValueError):
-    """The rows are no longer what they were when they were labelled."""
+    """The rows are no longer what they were when they were labelled.
+
+    The message says how many, which come first, and what to pass if that was meant. Nothing is
+    lost.
+    """
 
 
 def row_digests(X, positions, columns=None):

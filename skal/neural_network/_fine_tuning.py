@@ -368,7 +368,7 @@ class PseudoLabelFineTuner(NetWrapper, MetaEstimatorMixin, BaseEstimator):
     def _predicted(self, net, X, log_P=None):
         """Class numbers predicted by the source of pseudo-labels: int64 (n,)."""
         if self.pseudo_label_source == "ema":
-            with averaged_weights(net):
+            with averaged_weights(net, find_average(net)):
                 log_P = net._log_probabilities(net._outputs(X))
         elif log_P is None:
             log_P = net._log_probabilities(net._outputs(X))
@@ -420,7 +420,7 @@ class PseudoLabelFineTuner(NetWrapper, MetaEstimatorMixin, BaseEstimator):
                     held_out = net.get_iterator(valid, training=False)
                     net.run_single_epoch(held_out, False, "valid", net.validation_step)
                 net.notify("on_epoch_end", **epoch)
-                if self._may_stop(net, batches(), history[-1]):
+                if self._may_stop(net, ema, batches(), history[-1]):
                     break
         ema.take_snapshot(net.module_)
         return history
@@ -433,12 +433,12 @@ class PseudoLabelFineTuner(NetWrapper, MetaEstimatorMixin, BaseEstimator):
                 f"loss is {loss}, or its weights are not finite. Lower lr (now {self.lr})."
             )
 
-    def _may_stop(self, net, batches, record):
+    def _may_stop(self, net, ema, batches, record):
         if self.early_stopping is None or record["accuracy"] < self.early_stopping[0]:
             return False
         net._set_training(False)
         right = n = 0
-        with averaged_weights(net), torch.no_grad():
+        with averaged_weights(net, ema), torch.no_grad():
             for X, target in batches:
                 right, n = right + n_right(net.infer(X), target), n + len(target)
         record["ema_accuracy"] = float(right) / n

@@ -135,9 +135,9 @@ class BaseNet(ParameterMixin, NeuralNet):
         with self._few_threads(self._rows_per_batch(len(dataset))), self._files.in_use():
             try:
                 self.notify("on_train_begin", X=X, y=y)
-                short = short_step(self, getattr(X, "ndim", 0))
+                self._short_step = short = short_step(self, X, target)
                 try:
-                    self.fit_loop(dataset, y, short_step=short)
+                    self.fit_loop(dataset, y)
                 except StopTraining:
                     pass
                 finally:
@@ -150,6 +150,7 @@ class BaseNet(ParameterMixin, NeuralNet):
                 for epoch in self.history:
                     # Names of the files of a checkpoint may be made of its last batch.
                     epoch["batches"] = epoch["batches"][-1:] if self._files else []
+                vars(self).pop("_short_step", None)
                 del self._frozen_norms, self._outputs_seen, self._files
 
     def _merge_repeated(self, X, y, target, weight):
@@ -183,9 +184,7 @@ class BaseNet(ParameterMixin, NeuralNet):
         fit_params.pop("_routing_method", None)
         return super().fit_loop(X, y, epochs, **fit_params)
 
-    def run_single_epoch(
-        self, iterator, training, prefix, step_fn, *, short_step=None, **fit_params
-    ):
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """Run over the batches once; part of skorch's interface.
 
         Raises
@@ -193,8 +192,9 @@ class BaseNet(ParameterMixin, NeuralNet):
         ValueError
             If a training loss is NaN or infinite.
         """
-        if training and short_step is not None and short_step.serves():
-            self._run_short_epoch(iterator, prefix, short_step)
+        short = vars(self).get("_short_step")
+        if training and short is not None and short.serves():
+            self._run_short_epoch(iterator, prefix, short)
         else:
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
         if training:
@@ -207,10 +207,10 @@ class BaseNet(ParameterMixin, NeuralNet):
                     f"or lower lr (now {self.lr})."
                 )
 
-    def _run_short_epoch(self, iterator, prefix, short_step):
+    def _run_short_epoch(self, iterator, prefix, short):
         """An epoch by the short step, with the history of the usual one."""
         self._set_training(True)
-        losses, sizes = short_step.epoch(iterator)
+        losses, sizes = short.epoch(iterator)
         for loss, size in zip(losses, sizes, strict=True):
             self.history.new_batch()
             self.history.record_batch(f"{prefix}_loss", loss)
@@ -370,7 +370,7 @@ class BaseNet(ParameterMixin, NeuralNet):
         """Wrap rows to predict; part of skorch's interface."""
         return X if is_dataset(X) else TableDataset(self._validate_rows(X), y)
 
-    def get_split_datasets(self, X, y=None, *, short_step=None, **fit_params):
+    def get_split_datasets(self, X, y=None, **fit_params):
         """Split validation data off; part of skorch's interface."""
         train, valid = super().get_split_datasets(X, y, **fit_params)
         return train, as_table(valid, self._table_of)

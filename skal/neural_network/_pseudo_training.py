@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import torch
 
-from skal.neural_network._averaging import EMACallback, find_average
+from skal.neural_network._averaging import EMACallback
 from skal.neural_network._classifier import NeuralNetClassifier
 from skal.neural_network._loader import TensorLoader, batch_bounds, take
 from skal.neural_network._net import StopTraining, first_output
@@ -101,10 +101,10 @@ def n_right(outputs, target):
 
 
 @contextmanager
-def averaged_weights(net):
+def averaged_weights(net, average):
     """Let `net` compute with its averaged weights for a while."""
     own = vars(net)["module_"]
-    vars(net)["module_"] = find_average(net).averaged_
+    vars(net)["module_"] = average.averaged_
     try:
         yield
     finally:

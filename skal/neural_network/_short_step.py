@@ -17,6 +17,7 @@ and optimisers, hooks, callbacks that look at batches, accelerators) is trained 
 
 import math
 
+import numpy as np
 import torch
 from skorch.callbacks import Callback
 from torch import nn
@@ -28,7 +29,7 @@ _LOOK_AT_BATCHES = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def short_step(net, n_dimensions):
+def short_step(net, X, target):
     """Return the short step for a net, or None if it must be trained by the usual loop.
 
     Parameters
@@ -36,22 +37,25 @@ def short_step(net, n_dimensions):
     net : BaseNet
         Initialised.
 
-    n_dimensions : int
-        Dimensions of the table of rows: 2 for vectors.
+    X : ndarray, CSR matrix or dict
+        The rows to train on; dicts are left to the usual loop.
+
+    target : ndarray
+        What the loss compares with.
 
     Returns
     -------
     step : ShortStep or None
         To be closed after the training.
     """
-    layers = _stack(net.module_, n_dimensions)
+    layers = _stack(net.module_, getattr(X, "ndim", 0))
     served = (
         layers is not None
         # A subclass may have changed any part of the training.
         and vars(type(net)).get("_trains_plainly", False)
         and net.iterator_train is TensorLoader
         and not any(_looks_at_batches(callback) for _, callback in net.callbacks_)
-        and _is_plain_loss(net.criterion_)
+        and _is_plain_loss(net.criterion_, target, layers[-1].out_features)
         and _is_plain_adam(net.optimizer_, list(net.module_.parameters()))
     )
     return ShortStep(net, layers) if served else None
@@ -59,7 +63,7 @@ def short_step(net, n_dimensions):
 
 def _stack(module, n_dimensions):
     """The layers of a module in the order they run, or None if it is no plain stack."""
-    if type(module) is MLP:
+    if type(module) is MLP and n_dimensions:
         layers = [*_flat(module.body), module.head]
     elif type(module) is nn.Sequential and n_dimensions == 2:
         layers = list(_flat(module))
@@ -96,15 +100,19 @@ def _looks_at_batches(callback):
     return any(getattr(type(callback), m) is not getattr(Callback, m) for m in _LOOK_AT_BATCHES)
 
 
-def _is_plain_loss(criterion):
-    if any(getattr(criterion, name) for name in _HOOKS) or criterion.reduction != "mean":
+def _is_plain_loss(criterion, target, n_outputs):
+    if any(getattr(criterion, name) for name in _HOOKS):
         return False
     if type(criterion) is nn.MSELoss:
-        return True
+        numbers = target.dtype == np.float32 and target.shape[1:] == (n_outputs,)
+        return criterion.reduction == "mean" and numbers
     return (
         type(criterion) is nn.CrossEntropyLoss
+        and criterion.reduction == "mean"
         and criterion.label_smoothing == 0
         and criterion.ignore_index < 0
+        and target.dtype == np.int64
+        and target.ndim == 1
     )
 
 

@@ -7,6 +7,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.cluster import MiniBatchKMeans
 
 from skal.selection._base import BatchSelector
+from skal.selection._engines.clusters import unit_table
 from skal.selection._topk import TopK
 from skal.utils._compat import Interval
 
@@ -89,7 +90,7 @@ class ClusterRoundRobin(TopK):
 
     def _clusters(self, rows, n_clusters, rng):
         """The cluster of every row: ndarray of ints."""
-        Z = rows.dense().cpu().double().numpy()
+        Z = unit_table(rows)
         if len(Z) <= self.max_exact:
             return _average_linkage(Z, n_clusters)
         seed = rng.randint(np.iinfo(np.int32).max)

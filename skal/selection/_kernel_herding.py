@@ -145,12 +145,15 @@ class KernelHerding(BatchSelector):
         """Pool and labelled rows of unit length, centred if asked for."""
         if not self.center:
             return rows.normalized(), None if rows_labeled is None else rows_labeled.normalized()
-        pool = rows.dense().double()
-        mean = pool.mean(0)
-        labeled = None
-        if rows_labeled is not None:
-            labeled = Rows((rows_labeled.dense().double() - mean).float()).normalized()
-        return Rows((pool - mean).float()).normalized(), labeled
+        both = [rows] if rows_labeled is None else [rows, rows_labeled]
+        tables = [part.gather(slice(None)).parts() for part in both]
+        if rows.is_factored:
+            tables = [((F[:, :, None] * H[:, None, :]).flatten(1),) for H, F in tables]
+        scale = max(float(table.abs().max()) for (table,) in tables) or 1.0
+        tables = [table / scale for (table,) in tables]
+        mean = tables[0].mean(0)
+        centred = [Rows((table - mean).to(rows.device)).normalized() for table in tables]
+        return centred[0], centred[1] if rows_labeled is not None else None
 
     def _width(self, labeled):
         if self.bandwidth != "labeled":

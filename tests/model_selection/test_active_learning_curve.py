@@ -201,7 +201,7 @@ def test_frames_with_text_columns(iris):
     X, y = iris
     X = pd.DataFrame(X[:, :3], columns=list("abc"), index=np.random.permutation(150))
     X["kind"] = np.where(X["a"] > 5, "big", "small")
-    y = pd.Series(np.array(["x", "y", "z"])[y])
+    y = pd.Series(np.array(["x", "y", "z"])[y], index=X.index)
     encode = make_column_transformer(
         (StandardScaler(), ["a", "b", "c"]), (OneHotEncoder(handle_unknown="ignore"), ["kind"])
     )

@@ -108,7 +108,7 @@ def test_sparse_rows_and_warm_starts(monkeypatch):
 
 def test_dropout_has_its_law():
     net = NeuralNetClassifier(module__dropout=0.3, max_epochs=1, random_state=0).fit(X, Y)
-    step = short_step(net, 2)
+    step = short_step(net, X, Y)
     dropout = step.layers[2]
     out = dropout.forward(torch.ones(1000, 50))
     assert_allclose(out.unique(), [0.0, 1 / 0.7])
@@ -136,7 +136,7 @@ class Double(NeuralNetClassifier):
         NeuralNetClassifier(callbacks=[GradientNormClipping(1.0)]),
         NeuralNetClassifier(callbacks=[LRScheduler("StepLR", step_size=2)]),
         NeuralNetClassifier(callbacks=[BatchScoring("accuracy", name="a", on_train=True)]),
-        NoisyChannelClassifier(),
+        NoisyChannelClassifier(estimate="joint"),
         Double(),
     ],
 )
@@ -150,10 +150,10 @@ def test_a_hook_is_called():
         pass
 
     net = NeuralNetClassifier(max_epochs=1, random_state=0).fit(X, Y)
-    assert short_step(net, 2) is not None
+    assert short_step(net, X, Y) is not None
     net.module_.head.register_forward_hook(lambda *args: None)
-    assert short_step(net, 2) is None
-    assert short_step(Hooked(max_epochs=1, random_state=0).fit(X, Y), 2) is None
+    assert short_step(net, X, Y) is None
+    assert short_step(Hooked(max_epochs=1, random_state=0).fit(X, Y), X, Y) is None
 
 
 def test_what_a_callback_changes_counts(monkeypatch):

@@ -3,7 +3,7 @@ import pytest
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
 
-from skal.selection import ClusterRoundRobin, TopK
+from skal.selection import ClusterRoundRobin, Rows, TopK
 from skal.selection._cluster_round_robin import _round_robin
 
 
@@ -42,16 +42,9 @@ def test_rotations_change_nothing(rng):
 def test_large_pools_go_through_small_clusters(rng):
     Z, labels = make_blobs(600, centers=6, random_state=0, cluster_std=0.3)
     selector = ClusterRoundRobin(max_exact=100)
-    found = selector._clusters(_Dense(Z), 6, np.random.RandomState(0))
-    exact = ClusterRoundRobin()._clusters(_Dense(Z), 6, np.random.RandomState(0))
+    found = selector._clusters(Rows(Z), 6, np.random.RandomState(0))
+    exact = ClusterRoundRobin()._clusters(Rows(Z), 6, np.random.RandomState(0))
     assert adjusted_rand_score(exact, found) > 0.9
-
-
-class _Dense:
-    def __init__(self, Z):
-        from skal.selection import Rows
-
-        self.dense = Rows(Z).dense
 
 
 def test_scores_are_needed():

@@ -155,7 +155,7 @@ def test_what_cannot_be_served(kind, model):
     name = kind.__name__
     regressor = NeuralNetRegressor(module__dropout=0.3, max_epochs=1)
     for estimator in (regressor, Ridge()):
-        with pytest.raises(ValueError, match=f"{name} serves classification. Got .*Committee"):
+        with pytest.raises(ValueError, match=f"{name} serves classification. Got .*ForestVariance"):
             kind(estimator).fit(X, Y).transform(X)
     with pytest.raises(ValueError, match=f"{name} needs an ensemble .* found LogisticRegression"):
         kind(LogisticRegression(max_iter=500)).fit(X, Y).transform(X)

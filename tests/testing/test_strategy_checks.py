@@ -9,6 +9,7 @@ from skal.neural_network import NeuralNetClassifier
 from skal.strategies import MarginSampling, RandomSampling, SelectingStrategy
 from skal.testing import check_query_strategy, query_strategy_checks
 from skal.utils._tags import QueryStrategyTags
+from skal.views import find_net
 
 
 class Broken(SelectingStrategy):
@@ -44,14 +45,14 @@ class GlobalNoise(Broken):
 
 class LeavesTrainMode(Broken):
     def _represent(self, X):
-        self.view.net.module.train()
+        find_net(self.estimator_)[1].module_.train()
         return self.view.probabilities(X)[:, 0]
 
 
 class ChangesWeights(Broken):
     def _represent(self, X):
         with torch.no_grad():
-            self.view.net.head.bias.add_(1e-3)
+            find_net(self.estimator_)[1].module_.head.bias.add_(1e-3)
         return self.view.probabilities(X)[:, 0]
 
 

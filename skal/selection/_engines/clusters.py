@@ -8,6 +8,18 @@ from sklearn.cluster import KMeans, MeanShift
 _BANDWIDTH_ROWS = 2000
 
 
+def unit_table(rows):
+    """Rows as float64 numbers whose largest is about 1, so that squares stay in range: (n, D)."""
+    parts = []
+    for part in rows.gather(slice(None)).parts():
+        part = part.numpy()
+        largest = float(np.abs(part).max(initial=0.0))
+        parts.append(part / 2.0 ** np.ceil(np.log2(largest)) if largest > 0 else part)
+    if len(parts) == 1:
+        return parts[0]
+    return np.einsum("nk,nd->nkd", parts[1], parts[0]).reshape(len(rows), -1)
+
+
 def by_kmeans(Z, n_instances, rng):
     """Return the row nearest to each centre of k-means, all distinct: ndarray (n_instances,)."""
     n_distinct = len(np.unique(Z, axis=0))
