@@ -167,7 +167,6 @@ STRATEGIES = [
     GradNorm(NeuralNetClassifier(max_epochs=5)),
     QueryByCommittee(RandomForestClassifier(n_estimators=5, random_state=0)),
     QueryByCommittee(RandomForestRegressor(n_estimators=5, random_state=0)),
-    QueryByCommittee(BayesianRidge(), n_bootstraps=3),
     PredictiveStd(BayesianRidge()),
     BALD(NeuralNetClassifier(max_epochs=5, module__dropout=0.3), n_passes=5),
     BatchBALD(RandomForestClassifier(n_estimators=5, random_state=0)),

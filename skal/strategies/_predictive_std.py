@@ -1,5 +1,6 @@
 """PredictiveStd: the rows of which a probabilistic regressor is least certain."""
 
+import contextlib
 from inspect import signature
 
 import numpy as np
@@ -7,7 +8,7 @@ from sklearn.utils import gen_batches
 
 from skal.strategies._base import SelectingStrategy
 from skal.utils._nesting import class_name
-from skal.utils._tables import n_rows, take_rows
+from skal.utils._tables import is_polars, n_rows, take_rows
 from skal.utils._tags import QueryStrategyTags
 
 # Rows per call: a Gaussian process computes their covariances with every labelled row.
@@ -96,7 +97,7 @@ class PredictiveStd(SelectingStrategy):
     def _represent(self, X):
         view = self.view
         predict = _predict_with_std(view.predictor, view.estimator)
-        X = view.predictor_inputs(X)
+        X = _numbers(view.predictor_inputs(X))
         n = n_rows(X)
         deviations = [
             np.asarray(predict(take_rows(X, np.arange(n)[rows]), return_std=True)[1])
@@ -104,6 +105,16 @@ class PredictiveStd(SelectingStrategy):
         ]
         deviations = np.concatenate(deviations).reshape(n, -1).astype(np.float64)
         return np.linalg.norm(deviations, axis=1)
+
+
+def _numbers(X):
+    """Numbers of a container that arithmetic does not take as it is; others pass."""
+    if is_polars(X):
+        return X.to_pandas()  # which keeps the names of the columns
+    if isinstance(X, np.ndarray) and X.dtype.kind == "O":
+        with contextlib.suppress(TypeError, ValueError):  # the predictor says what is wrong
+            return np.asarray(X, dtype=np.float64)
+    return X
 
 
 def _predict_with_std(predictor, estimator):

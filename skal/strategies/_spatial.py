@@ -73,4 +73,6 @@ class SpatialStrategy(SelectingStrategy):
         if isinstance(self.space, str) and self.space == "features":
             tags.query_strategy_tags.needs = ("features",)
             tags.query_strategy_tags.requires_fitted_estimator = True
+        elif self.estimator is None:
+            tags.input_tags.allow_nan = True  # tables with gaps are encoded
         return tags

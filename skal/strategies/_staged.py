@@ -7,6 +7,7 @@ from sklearn.utils import get_tags
 from skal.strategies._base import QueryStrategy, bind
 from skal.utils._random import child_seed, set_random_states
 from skal.utils._tables import n_rows
+from skal.utils._tags import QueryStrategyTags
 
 
 class Staged(QueryStrategy):
@@ -81,6 +82,7 @@ class Staged(QueryStrategy):
     """
 
     _parameter_constraints = {**QueryStrategy._parameter_constraints, "stages": [list, tuple]}
+    _query_tags = QueryStrategyTags()  # those of the stages: see __sklearn_tags__
 
     def __init__(self, stages=(), *, estimator=None, device=None, random_state=None):
         super().__init__(estimator, device=device, random_state=random_state)
