@@ -95,6 +95,10 @@ _MODELS = {
 }
 
 
+# Of a kind that no model of the command line is: members that are linear or nets.
+_NEED_A_COMMITTEE = {("regression", "expected-gradient")}
+
+
 class Strategies(Mapping):
     """The strategies by name, each made when it is taken."""
 
@@ -118,7 +122,7 @@ class Strategies(Mapping):
         names, gives = [], _GIVES[model]
         for name in self:
             tags = get_tags(self[name]).query_strategy_tags
-            if ESTIMATOR_TYPES[task] not in tags.tasks:
+            if ESTIMATOR_TYPES[task] not in tags.tasks or (task, name) in _NEED_A_COMMITTEE:
                 continue
             if gives is None and "committee" not in tags.needs:
                 names.append(name)
