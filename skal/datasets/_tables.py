@@ -126,9 +126,11 @@ def _first(error):
 
 
 def _encoding_by_mark(path):
-    """UTF-8, or UTF-16 where the file begins with its byte order mark."""
-    with path.open("rb") as file:
-        start = file.read(2)
+    """UTF-8, or UTF-16 where the file, decompressed, begins with its byte order mark."""
+    from pandas.io.common import get_handle
+
+    with get_handle(path, "rb", is_text=False, compression="infer") as handles:
+        start = handles.handle.read(2)
     return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
