@@ -179,7 +179,8 @@ def _explain_labels(net, text, kind):
         "not implemented for 'Int'",
     )
     if isinstance(net, skorch.NeuralNetBinaryClassifier):
-        if any(part in text for part in (*known, "Found dtype", "bool value of Tensor", "Float")):
+        own = ("Found dtype", "bool value of Tensor", "bool tensor", "Float")
+        if any(part in text for part in (*known, *own)):
             return (
                 "its labels must be float32 numbers 0 and 1, of the shape of its outputs. Cast "
                 f"them (y.astype(np.float32)), or use {_OURS}.NeuralNetClassifier, which takes "

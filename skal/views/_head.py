@@ -119,8 +119,8 @@ class HeadMixin:
         if len(seen) != 1 or seen[0][0].ndim != 2 or len(seen[0][0]) != n:
             raise ValueError(
                 f"{self._owner} takes gradients in a layer that sees each row once, and "
-                f"{self.head_name!r} of {type(self.module).__name__} does not. Name another: "
-                "layer=<name>."
+                f"{self.head_name!r} of {type(self.module).__name__} does not. End the "
+                "module with a linear layer, or use a strategy that needs only probabilities."
             )
         ((features, logits),) = seen
         (gradient,) = torch.autograd.grad(loss, logits)

@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import EarlyStopping
 from torch import nn
 
+from skal import ActiveLearner
 from skal.neural_network import MLP, NeuralNetRegressor
 from skal.neural_network._guard import check_foreign_net, explain_fit_error, guard_interrupts
 
@@ -197,3 +198,19 @@ def test_cuda_where_there_is_none_is_explained():
 
 def test_unknown_errors_are_not_explained():
     assert explain_fit_error(_regressor(), ValueError("something else")) is None
+
+
+@pytest.mark.parametrize("labels", [np.arange(40) % 2, np.arange(40) % 2 == 0, list("ab" * 20)])
+def test_labels_of_skorch_binary_nets_are_explained(labels):
+    class OneLogit(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = torch.nn.Linear(3, 1)
+
+        def forward(self, rows):
+            return self.head(rows).squeeze(-1)
+
+    net = skorch.NeuralNetBinaryClassifier(OneLogit, train_split=None, max_epochs=1, verbose=0)
+    rows = np.random.RandomState(0).standard_normal((40, 3)).astype(np.float32)
+    with pytest.raises((RuntimeError, TypeError, ValueError), match="labels must be float32"):
+        ActiveLearner(net).fit(rows, np.asarray(labels))
