@@ -99,7 +99,7 @@ def test_from_an_empty_column_to_a_model_with_a_spreadsheet(capsys, flowers):
         row: truth[row] for row in [*asked, again[3]]
     }
     right = np.mean([row["kind_predicted"] == kind for row, kind in zip(rows, truth, strict=True)])
-    assert right > 0.7  # the names of the flowers count as a column, no --key being given
+    assert right > 0.8  # the names of the flowers count as a column, no --key being given
     assert [row["Id"] for row in rows] == [f"F{i:03}" for i in range(150)]
     assert path.read_bytes() == before
 
